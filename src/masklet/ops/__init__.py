@@ -1,0 +1,1 @@
+"""Operations on plain arrays: coordinates, boxes, masks, run lengths, connected components."""

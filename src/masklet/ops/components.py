@@ -1,0 +1,43 @@
+"""Small connected regions of a mask: holes to be filled and specks to be removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def fill_holes_and_specks(logits: torch.Tensor, *, hole_area: int, speck_area: int, fill: float = 0.1) -> torch.Tensor:
+    """Close small holes and drop small specks of masks given as logits, positive inside.
+
+    logits: [n, H, W] or [n, 1, H, W]. A background region (logit <= 0) of at most `hole_area` pixels becomes +fill, a
+    foreground region of at most `speck_area` pixels -fill; regions are 8-connected and both kinds are judged on the
+    mask as it came. An area of 0 leaves that kind alone. Returns a tensor of the same shape, type and device; the
+    result is the same on every device, as regions are always found on the CPU.
+    Source: the post-processing of the official `sam2/utils/misc.py` and `transforms.py`.
+    """
+    if (hole_area <= 0 and speck_area <= 0) or not logits.numel():
+        return logits
+    inside = (logits > 0).cpu().numpy().reshape(-1, *logits.shape[-2:])
+    holes = _like(logits, np.stack([small_regions(~mask, hole_area) for mask in inside]))
+    specks = _like(logits, np.stack([small_regions(mask, speck_area) for mask in inside]))
+    return logits.masked_fill(holes, fill).masked_fill(specks, -fill)
+
+
+def small_regions(mask: NDArray[np.bool_], max_area: int) -> NDArray[np.bool_]:
+    """The pixels of `mask` [H, W] that lie in 8-connected regions of at most `max_area` pixels."""
+    if max_area <= 0 or not mask.any():
+        return np.zeros_like(mask)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= max_area
+    small[0] = False  # label 0 is everything outside the mask
+    return small[labels]
+
+
+def _like(logits: torch.Tensor, regions: NDArray[np.bool_]) -> torch.Tensor:
+    return torch.from_numpy(regions).reshape(logits.shape).to(logits.device)

@@ -1,0 +1,68 @@
+"""COCO run-length encoding: agreement with pycocotools, and errors for damaged input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from masklet.errors import InputError
+from masklet.ops.rle import decode_rle, encode_rle
+
+
+def _disc() -> np.ndarray:
+    y, x = np.mgrid[:37, :53]
+    return (x - 20) ** 2 + (y - 15) ** 2 < 150
+
+
+def test_encoding_is_json_and_equals_pycocotools() -> None:
+    rle = json.loads(json.dumps(encode_rle(_disc())))
+    assert rle["size"] == [37, 53]
+    np.testing.assert_array_equal(coco.decode(rle).astype(bool), _disc())
+
+
+def test_plain_lists_of_counts_decode() -> None:
+    # runs go down the columns: 2 off, 3 on, 1 off in a picture of 2 rows and 3 columns
+    mask = decode_rle({"size": [2, 3], "counts": [2, 3, 1]})
+    assert mask.tolist() == [[False, True, True], [False, True, False]]
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_uniform_masks_round_trip(value: bool) -> None:
+    mask = np.full((3, 4), value)
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def test_bytes_counts_decode() -> None:
+    rle = coco.encode(np.asfortranarray(_disc(), np.uint8))
+    np.testing.assert_array_equal(decode_rle(rle), _disc())
+
+
+@pytest.mark.parametrize(
+    ("rle", "words"),
+    [
+        ({"size": [2, 3], "counts": [2, 3]}, "add up to 5 pixels"),
+        ({"size": [2, 3], "counts": [2, -1, 5]}, "damaged"),
+        ({"size": [2, 3], "counts": "é"}, "damaged or cut off|add up"),
+        ({"size": [2, 3], "counts": encode_rle(_disc())["counts"]}, "add up to 1961 pixels"),
+        ({"size": [37, 53], "counts": encode_rle(_disc())["counts"][:-3]}, "add up|cut off"),
+        ({"size": [37, 53], "counts": "o" * 40}, "damaged or cut off"),
+        ({"size": [37, 53], "counts": "o" * 40 + "0"}, "too large"),
+        ({"size": [2, 3], "counts": ""}, "add up to 0"),
+        ({"size": [2, 3]}, "add up|must be a string"),
+        ({"size": [2, 3], "counts": ["a"]}, "must be a string or a list"),
+        ({"counts": [6]}, "needs a size"),
+        ({"size": [6], "counts": [6]}, "needs a size"),
+        ({"size": [-2, -3], "counts": [6]}, "negative"),
+    ],
+)
+def test_damaged_rle_is_an_error_that_says_what_is_wrong(rle: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        decode_rle(rle)
+
+
+def test_only_two_dimensional_masks_are_encoded() -> None:
+    with pytest.raises(InputError, match=r"\(1, 4, 4\)"):
+        encode_rle(np.zeros((1, 4, 4), bool))
