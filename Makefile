@@ -1,0 +1,47 @@
+# `make` or `make help` lists what can be made.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
+PIP_OPTIONS ?=
+MODEL ?= nano
+OUT ?= out/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: help install demo test test-full lint format clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  PYTHON=...       the interpreter that makes $(VENV) (3.10 to 3.13; found: $(PYTHON))"
+	@echo "  PIP_OPTIONS=...  handed to pip install, such as an index of CPU-only torch wheels"
+
+install: $(READY) ## create .venv and install masklet into it, with the versions known to work together
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "masklet needs Python 3.10 to 3.13; none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY) ## segment a picture and track a clip: make demo [MODEL=NAME-OR-FILE] [OUT=DIR]
+	$(BIN)/masklet demo --model "$(MODEL)" --out "$(OUT)"
+
+test: lint ## every check that takes less than ten minutes together
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-full: $(READY) ## the slower checks alone
+	$(BIN)/python -m pytest -m full
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## sort imports and mend what can be mended
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment, caches and what commands left behind
+	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,74 @@
+"""Segment anything in pictures and track it through video: SAM 2, rebuilt as a small, typed, tested package.
+
+Importing masklet is quick and does nothing else: what is named here is loaded when it is first used, torch with it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masklet.checkpoints import load
+    from masklet.config import CONFIGS, ModelConfig
+    from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
+    from masklet.predict.image import ImageEmbedding, ImagePredictor
+    from masklet.predict.stream import Stream
+    from masklet.predict.video import VideoSession
+    from masklet.types import FrameMasks, ImageMasks, Prompt, Size
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CONFIGS": "config",
+    "CheckpointError": "errors",
+    "DeviceError": "errors",
+    "FrameMasks": "types",
+    "ImageEmbedding": "predict.image",
+    "ImageMasks": "types",
+    "ImagePredictor": "predict.image",
+    "InputError": "errors",
+    "MaskletError": "errors",
+    "ModelConfig": "config",
+    "OutputError": "errors",
+    "Prompt": "types",
+    "PromptError": "errors",
+    "Size": "types",
+    "Stream": "predict.stream",
+    "VideoSession": "predict.video",
+    "load": "checkpoints",
+}
+"""The module each public name lives in."""
+
+__all__ = [
+    "CONFIGS",
+    "CheckpointError",
+    "DeviceError",
+    "FrameMasks",
+    "ImageEmbedding",
+    "ImageMasks",
+    "ImagePredictor",
+    "InputError",
+    "MaskletError",
+    "ModelConfig",
+    "OutputError",
+    "Prompt",
+    "PromptError",
+    "Size",
+    "Stream",
+    "VideoSession",
+    "__version__",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'masklet' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"masklet.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

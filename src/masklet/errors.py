@@ -1,0 +1,31 @@
+"""Every error a caller of masklet is meant to see derives from `MaskletError`.
+
+Messages name the value that was wrong and what to do instead. Input that is simply a bad value also derives
+from `ValueError`, so that code written for NumPy-like libraries catches it where it expects to.
+"""
+
+from __future__ import annotations
+
+
+class MaskletError(Exception):
+    """Base of all errors raised on purpose by masklet."""
+
+
+class InputError(MaskletError, ValueError):
+    """A picture, clip, frame, annotation or data file that cannot be used."""
+
+
+class PromptError(InputError):
+    """A point, box, mask or object id that cannot be used as a prompt."""
+
+
+class CheckpointError(MaskletError):
+    """A checkpoint that is missing, damaged, unsafe, or of another architecture."""
+
+
+class DeviceError(MaskletError):
+    """A named device, compiler or optional package that this machine does not have."""
+
+
+class OutputError(MaskletError, OSError):
+    """A result that cannot be written: no permission, no space, not a folder."""

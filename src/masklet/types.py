@@ -1,0 +1,198 @@
+"""What users hold: sizes, prompts and mask results. Checked when made, trusted afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from masklet.errors import PromptError
+from masklet.ops.boxes import mask_boxes
+from masklet.ops.rle import encode_rle
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Size(NamedTuple):
+    """Height and width in pixels, in that order, as arrays have them."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a person points at on one frame, in that frame's own pixels.
+
+    points: (n, 2) x, y; labels: (n,) 1 for the object, 0 for what it is not; box: (4,) x0, y0, x1, y1; mask: (H, W)
+    bool. Points and a box may come together; a mask comes alone. Raises `PromptError`.
+    """
+
+    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    labels: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    box: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    @staticmethod
+    def of(
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Prompt:
+        """Make a prompt from lists or arrays, one point being allowed as (x, y) with a scalar label.
+
+        Labels may be left out: every point then is on the object.
+        """
+        xy = np.zeros((0, 2), np.float32) if points is None else _numbers("points", points)
+        if xy.ndim == 1 and xy.size == 2:
+            xy = xy[None]
+        # Labels stay floats until checked: a cast would turn 0.5 into a valid 0.
+        signs: Any = np.ones(len(xy), np.int32) if labels is None else np.atleast_1d(_numbers("labels", labels))
+        return Prompt(
+            points=xy,
+            labels=signs,
+            box=None if box is None else _numbers("box", box),
+            mask=None if mask is None else _binary(mask),
+        )
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] != 2:
+            raise PromptError(f"points must have shape (n, 2) as x, y; got {self.points.shape}")
+        if self.labels.shape != (len(self.points),):
+            raise PromptError(f"{len(self.points)} points need {len(self.points)} labels; got {self.labels.size}")
+        if not np.isfinite(self.points).all():
+            raise PromptError(f"points must be finite numbers; got {self.points.tolist()}")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise PromptError(f"labels are 1 (object) or 0 (not the object); got {self.labels.tolist()}")
+        object.__setattr__(self, "labels", self.labels.astype(np.int32))
+        if self.box is not None:
+            _check_box(self.box)
+        if self.mask is not None:
+            if len(self.points) or self.box is not None:
+                raise PromptError("a mask prompt comes alone; give points or a box in a prompt of their own")
+            if self.mask.ndim != 2 or 0 in self.mask.shape:
+                raise PromptError(f"a mask prompt must have shape (H, W); got {self.mask.shape}")
+        elif not len(self.points) and self.box is None:
+            raise PromptError("an empty prompt: give points, a box or a mask")
+
+    def check_within(self, size: Size) -> None:
+        """Raise `PromptError` where a point, box or mask does not fit a picture of `size`."""
+        height, width = size
+        for x, y in self.points:
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise PromptError(f"point ({x:g}, {y:g}) lies outside the picture of {width} x {height} pixels")
+        if self.box is not None:
+            x0, y0, x1, y1 = self.box
+            if x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
+                raise PromptError(f"box {_plain(self.box)} reaches outside the picture of {width} x {height} pixels")
+        if self.mask is not None and self.mask.shape != tuple(size):
+            raise PromptError(
+                f"the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels (width x height), "
+                f"the picture {width} x {height}; resize the mask first"
+            )
+
+
+def _numbers(name: str, values: Any) -> NDArray[np.float32]:
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be numbers; got {values!r}") from error
+
+
+def _binary(values: Any) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    return array if array.dtype == bool else array > 0
+
+
+def _check_box(box: NDArray[np.float32]) -> None:
+    if box.shape != (4,):
+        raise PromptError(f"a box is four numbers x0, y0, x1, y1; got shape {box.shape}")
+    if not np.isfinite(box).all():
+        raise PromptError(f"a box must be finite numbers; got {_plain(box)}")
+    x0, y0, x1, y1 = box
+    if x1 <= x0 or y1 <= y0:
+        raise PromptError(f"box {_plain(box)} is empty or inverted; it must be x0 < x1 and y0 < y1")
+
+
+def _plain(values: NDArray[Any]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+class _Masks:
+    """What picture and video results share: views of `masks`, a bool array [..., H, W]."""
+
+    masks: NDArray[np.bool_]
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels in each mask, [...]."""
+        return self.masks.sum((-2, -1))
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """The tight box x0, y0, x1, y1 of each mask, [..., 4], right and lower edges exclusive; zeros where empty."""
+        return mask_boxes(self.masks)
+
+    def rle(self) -> list[dict[str, Any]]:
+        """Each mask as COCO run-length encoding, in the order of `masks` flattened."""
+        return [encode_rle(mask) for mask in self.masks.reshape(-1, *self.masks.shape[-2:])]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMasks(_Masks):
+    """Masks of one picture: b prompts with m masks each.
+
+    logits: [b m H W] at the picture's size, positive inside; iou: [b m] predicted quality, 0 to 1; low_res: [b m h w]
+    logits at a quarter of the model's size, to be handed back as `mask_logits` of a further prompt.
+    """
+
+    logits: torch.Tensor
+    iou: torch.Tensor
+    low_res: torch.Tensor
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_]:  # type: ignore[override]
+        """[b m H W] bool."""
+        return (self.logits > 0).cpu().numpy()
+
+    def best(self) -> ImageMasks:
+        """For each prompt only the mask with the highest predicted IoU: shapes become [b 1 ...]."""
+        rows = range(len(self.iou))
+        picks = self.iou.argmax(1).tolist()
+        return ImageMasks(
+            logits=self.logits[rows, picks][:, None],
+            iou=self.iou[rows, picks][:, None],
+            low_res=self.low_res[rows, picks][:, None],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMasks(_Masks):
+    """The masks of all objects on one frame of a clip or stream.
+
+    frame: its number from 0; object_ids: (n); logits: [n H W] at the video's size, positive inside; presence: [n]
+    logits, positive where the model judges the object visible.
+    """
+
+    frame: int
+    object_ids: tuple[int, ...]
+    logits: torch.Tensor
+    presence: torch.Tensor
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_]:  # type: ignore[override]
+        """[n H W] bool."""
+        return (self.logits > 0).cpu().numpy()
+
+    def mask(self, object_id: int) -> NDArray[np.bool_]:
+        """[H W] bool, the mask of one object. Raises `PromptError` for an unknown id."""
+        if object_id not in self.object_ids:
+            raise PromptError(f"no object {object_id} on frame {self.frame}; there are {list(self.object_ids)}")
+        return self.masks[self.object_ids.index(object_id)]
