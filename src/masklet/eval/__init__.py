@@ -1,0 +1,1 @@
+"""Measuring masks: metrics, the benchmark protocols of the field, and reports."""
