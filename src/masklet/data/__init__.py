@@ -1,0 +1,1 @@
+"""Clips with ground truth: their layouts on disk, augmentation, synthesis, mixing and simulated prompts."""

@@ -1,0 +1,98 @@
+"""From clips to the tensors that a training step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from masklet.data.clips import Clip
+from masklet.errors import InputError
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """What one training step sees.
+
+    pixels: float32 [b t 3 S S], normalised by ImageNet's mean and deviation; masks: bool [b n t S S], one map for each
+    object; valid: bool [b n], False for rows that hold no object (their masks are empty); names: the b clips.
+    """
+
+    pixels: torch.Tensor
+    masks: torch.Tensor
+    valid: torch.Tensor
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> ClipBatch:
+        """The same batch on another device."""
+        return ClipBatch(
+            self.pixels.to(device, non_blocking=True),
+            self.masks.to(device, non_blocking=True),
+            self.valid.to(device, non_blocking=True),
+            self.names,
+        )
+
+    def pin_memory(self) -> ClipBatch:
+        """Called by `torch.utils.data.DataLoader` when it pins memory."""
+        return ClipBatch(self.pixels.pin_memory(), self.masks.pin_memory(), self.valid.pin_memory(), self.names)
+
+
+def collate(
+    clips: Sequence[Clip],
+    num_objects: int,
+    generator: np.random.Generator,
+    *,
+    min_area: int = 1,
+    repeat: bool = False,
+) -> ClipBatch:
+    """Stack clips of one length and one square size, each with up to `num_objects` of its objects, drawn at random.
+
+    Only objects with at least `min_area` pixels in the first frame are drawn, since the first frame is prompted. With
+    `repeat` a clip with fewer objects fills its rows by taking them again, so that one object gets several prompts.
+    Raises `InputError` naming the clip whose shape differs.
+    """
+    shape = _common_shape(clips)
+    pixels = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3).float() / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    masks = np.zeros((len(clips), num_objects, *shape[:3]), bool)
+    valid = np.zeros((len(clips), num_objects), bool)
+    for row, clip in enumerate(clips):
+        for column, object_id in enumerate(_draw_objects(clip, num_objects, generator, min_area, repeat)):
+            masks[row, column] = clip.masks == object_id
+            valid[row, column] = True
+    return ClipBatch(
+        pixels=((pixels - mean) / std).contiguous(),
+        masks=torch.from_numpy(masks),
+        valid=torch.from_numpy(valid),
+        names=tuple(clip.name for clip in clips),
+    )
+
+
+def _common_shape(clips: Sequence[Clip]) -> tuple[int, ...]:
+    if not clips:
+        raise InputError("a batch needs at least one clip")
+    shape = clips[0].frames.shape
+    for clip in clips:
+        if clip.frames.shape != shape or shape[1] != shape[2]:
+            raise InputError(
+                f"{clip.name}: frames {clip.frames.shape} cannot join a batch of {shape}; "
+                "bring all clips to one length and one square size first (data.transforms)"
+            )
+    return shape
+
+
+def _draw_objects(
+    clip: Clip, num_objects: int, generator: np.random.Generator, min_area: int, repeat: bool
+) -> list[int]:
+    areas = np.bincount(clip.masks[0].ravel())
+    areas[0] = 0
+    candidates = np.flatnonzero(areas >= max(1, min_area))
+    drawn = generator.permutation(candidates)[:num_objects].tolist()
+    if repeat and drawn:
+        drawn += generator.choice(candidates, num_objects - len(drawn)).tolist()
+    return drawn

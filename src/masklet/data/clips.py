@@ -1,0 +1,110 @@
+"""A clip with ground truth, and what every source of clips offers. A still picture is a clip of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_OBJECT_ID = 65535
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames with an index mask each.
+
+    frames: uint8 RGB [t H W 3]; masks: [t H W] uint8 or uint16, 0 for background and 1..n for objects, a number being
+    the same object in every frame; name: where it comes from, for error messages. Other integer types are converted.
+    Raises `InputError` naming the clip where shapes or values do not fit.
+    """
+
+    frames: NDArray[np.uint8]
+    masks: NDArray[Any]
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise InputError(
+                f"{self.name}: frames must be uint8 [t H W 3]; got {self.frames.dtype} {self.frames.shape}"
+            )
+        if 0 in self.frames.shape:
+            raise InputError(f"{self.name}: a clip needs at least one frame and one pixel; got {self.frames.shape}")
+        if self.masks.shape != self.frames.shape[:3]:
+            raise InputError(
+                f"{self.name}: masks of shape {self.masks.shape} do not fit frames of shape {self.frames.shape[:3]}"
+            )
+        object.__setattr__(self, "masks", _unsigned(self.masks, self.name))
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> Size:
+        return Size(self.frames.shape[1], self.frames.shape[2])
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects that appear in any frame, ascending."""
+        counts = np.bincount(self.masks.ravel())
+        return tuple(int(index) for index in np.flatnonzero(counts) if index)
+
+
+@runtime_checkable
+class ClipDataset(Protocol):
+    """A source of clips. Must be picklable, so that worker processes can hold it."""
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        ...
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int) -> Clip:
+        """Entry `index` as a clip of `num_frames` frames; all chance comes from `generator`.
+
+        Raises `InputError` naming the file where the entry cannot be read or has too few frames.
+        """
+        ...
+
+
+def choose_frames(
+    available: Sequence[int],
+    num_frames: int,
+    generator: np.random.Generator,
+    *,
+    max_stride: int = 1,
+    reverse_probability: float = 0.5,
+) -> list[int]:
+    """Pick a run of `num_frames` of the `available` frame numbers, evenly spaced, backwards in time now and then.
+
+    The spacing is drawn from 1..`max_stride`, as far as the clip is long enough. Source: paper section 4, training
+    (eight-frame sequences, random reversal of time).
+    """
+    if num_frames > len(available):
+        raise InputError(f"{num_frames} frames asked of a clip with {len(available)} annotated frames; ask for fewer")
+    longest = (len(available) - 1) // (num_frames - 1) if num_frames > 1 else 1
+    stride = int(generator.integers(1, max(1, min(max_stride, longest)) + 1))
+    span = (num_frames - 1) * stride + 1
+    start = int(generator.integers(0, len(available) - span + 1))
+    chosen = list(available[start : start + span : stride])
+    return chosen[::-1] if generator.random() < reverse_probability else chosen
+
+
+def _unsigned(masks: NDArray[Any], name: str) -> NDArray[Any]:
+    """OpenCV warps uint8 and uint16 only, so index masks are kept in one of the two."""
+    if masks.dtype in (np.uint8, np.uint16):
+        return masks
+    if masks.dtype == bool:
+        return masks.astype(np.uint8)
+    if masks.dtype.kind not in "iu":
+        raise InputError(f"{name}: masks hold whole numbers, one for each object; got {masks.dtype}")
+    if masks.min() < 0 or masks.max() > MAX_OBJECT_ID:
+        raise InputError(f"{name}: object numbers must be 0..{MAX_OBJECT_ID}; got {masks.min()}..{masks.max()}")
+    return masks.astype(np.uint16)
