@@ -1,0 +1,260 @@
+"""Names, addresses and files of models: from a name or a path to a network with every weight in place.
+
+A checkpoint is a file format: Meta's `.pt` files (`{"model": state}`) and safetensors with the same keys. The
+architecture is read off the weights, so a fine-tuned file needs no name that tells it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
+from masklet.errors import CheckpointError, DeviceError
+from masklet.model.network import Network
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+DEFAULT_MODEL = "nano"
+CONFIG_KEY = "masklet_config"
+"""Where a file of our own says its configuration: safetensors metadata, or beside "model" in a `.pt` file."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """Where a released checkpoint lies on the Hugging Face hub."""
+
+    repo: str
+    file: str
+
+    @property
+    def url(self) -> str:
+        """The address to fetch by hand."""
+        return f"https://huggingface.co/{self.repo}/resolve/main/{self.file}"
+
+
+def _released(version: str, size: str, short: str) -> HubFile:
+    return HubFile(f"facebook/{version}-hiera-{size}", f"{version}_hiera_{short}.pt")
+
+
+HUB_FILES: dict[str, HubFile] = {
+    f"{version}-{size}": _released(version, size, short)
+    for version in ("sam2.1", "sam2")
+    for size, short in (("tiny", "tiny"), ("small", "small"), ("base-plus", "base_plus"), ("large", "large"))
+}
+"""Our names of the eight releases and where they are kept."""
+
+BUNDLED_FILES: dict[str, str] = {"nano": "nano.safetensors"}
+"""Models whose weights ship inside the package."""
+
+
+def load(
+    name_or_path: str | PathLike[str] = DEFAULT_MODEL,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    image_size: int | None = None,
+) -> Network:
+    """Load a model, ready for prediction.
+
+    name_or_path: a name from `masklet models` ("nano", "sam2.1-tiny", ...), or a `.pt` or `.safetensors` file;
+    device: "cpu", "cuda", "mps", ..., None for the best there is; dtype: of the weights, None for float32; image_size:
+    side of the square picture the model sees, a multiple of 32, None for the model's own.
+
+    Raises `CheckpointError` for a file that is missing, damaged, unsafe or of another architecture, `DeviceError` for a
+    device this machine lacks, `InputError` for a bad image size.
+    """
+    target = choose_device(device)
+    path = find_checkpoint(name_or_path)
+    state, config = read_checkpoint(path)
+    if config is None:
+        config = recognise(state, path, hint=str(name_or_path))
+    if image_size is not None:
+        config = replace(config, image_size=image_size)
+    model = build(config, state, path)
+    model.to(device=target, dtype=dtype or torch.float32)
+    model.sam_prompt_encoder.pe_layer.float()  # places of points lose pixels in half precision
+    return model.eval()
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU. Raises `DeviceError`."""
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"device {str(device)!r} is not available here ({reason}); leave it out or use 'cpu'") from error
+    return chosen
+
+
+def find_checkpoint(name_or_path: str | PathLike[str]) -> Path:
+    """The local file of a model, fetched into the hub's cache first where that is needed. Raises `CheckpointError`."""
+    name = str(name_or_path)
+    if name in BUNDLED_FILES:
+        return _bundled(name)
+    if name in HUB_FILES:
+        return _fetch(name, HUB_FILES[name])
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in (".pt", ".pth", ".safetensors") or path.parent != Path("."):
+        raise CheckpointError(f"no checkpoint at {path}")
+    raise CheckpointError(f"unknown model {name!r}; known are {', '.join(CONFIGS)}, or give a .pt or .safetensors file")
+
+
+def _bundled(name: str) -> Path:
+    path = Path(str(resources.files("masklet") / "weights" / BUNDLED_FILES[name]))
+    if not path.is_file():
+        raise CheckpointError(f"the weights of {name!r} should ship with masklet at {path}; install masklet again")
+    return path
+
+
+def _fetch(name: str, place: HubFile) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    cached = try_to_load_from_cache(place.repo, place.file)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        return Path(hf_hub_download(place.repo, place.file))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{name} is not on this machine and could not be fetched ({type(error).__name__}). On a machine with a "
+            f"network get {place.url}, copy {place.file} here, and give its path instead of the name: "
+            f'masklet.load("path/to/{place.file}")'
+        ) from error
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    """The weights in a file, and its configuration if it says so. Raises `CheckpointError`."""
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); fetch it again") from error
+    text = metadata.get(CONFIG_KEY)
+    return state, config_from_json(text, path) if text else None
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} was refused: it is damaged, or it holds code and not only weights ({_first_line(error)})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again") from error
+    state = content.get("model", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no weights: expected a dict of tensors, or one under the key 'model'")
+    text = content.get(CONFIG_KEY)
+    return dict(state), config_from_json(text, path) if isinstance(text, str) else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def build(config: ModelConfig, state: Mapping[str, Tensor], source: Path | str) -> Network:
+    """A network with exactly these weights. Raises `CheckpointError` naming the first keys that do not fit."""
+    with torch.device("meta"):
+        model = Network(config)
+    expected = model.state_dict()
+    problems = [f"missing {key}" for key in expected if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in expected]
+    problems += [
+        f"{key} is {tuple(state[key].shape)}, should be {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{source} does not fit {config.name}: {'; '.join(problems[:3])}{more}")
+    # BatchNorm's step counters stay whole numbers.
+    floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    model.load_state_dict(floats, strict=True, assign=True)
+    return model.requires_grad_(True)
+
+
+def recognise(state: Mapping[str, Tensor], source: Path | str, hint: str = "") -> ModelConfig:
+    """The configuration that the shapes of a file belong to. Raises `CheckpointError`.
+
+    SAM 2 and SAM 2.1 differ by two keys. Sizes differ by the trunk's width and number of blocks.
+    """
+    patch = state.get("image_encoder.trunk.patch_embed.proj.weight")
+    if patch is None:
+        raise CheckpointError(
+            f"{source} is not a SAM 2 checkpoint: it has no image_encoder.trunk.patch_embed.proj.weight, "
+            f"its first key is {next(iter(state))!r}"
+        )
+    signed_time = "no_obj_embed_spatial" in state
+    blocks = {int(found[1]) for key in state if (found := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key))}
+    for config in CONFIGS.values():
+        trunk = config.trunk
+        if (
+            isinstance(trunk, HieraConfig)
+            and (trunk.embed_dim, sum(trunk.stages)) == (len(patch), len(blocks))
+            and config.signed_pointer_time == signed_time
+        ):
+            return config
+    raise CheckpointError(
+        f"{source} is of no known architecture: a trunk of width {len(patch)} with {len(blocks)} blocks"
+        + (f" (asked for as {hint!r})" if hint else "")
+    )
+
+
+def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = None) -> None:
+    """Write a model as `.safetensors`, or as `.pt` in Meta's format; `load` reads both, configuration included."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    state = {
+        key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    text = config_to_json(model.config)
+    if path.suffix == ".safetensors":
+        save_file(state, path, metadata={CONFIG_KEY: text})
+    else:
+        torch.save({"model": state, CONFIG_KEY: text}, path)
+
+
+def config_to_json(config: ModelConfig) -> str:
+    """A configuration as one line of JSON."""
+    fields: dict[str, Any] = asdict(config)
+    fields["trunk"] = {"kind": config.trunk.kind, **fields["trunk"]}
+    return json.dumps(fields)
+
+
+def config_from_json(text: str, source: Path | str) -> ModelConfig:
+    """The inverse of `config_to_json`. Raises `CheckpointError`."""
+    try:
+        fields = json.loads(text)
+        trunk = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.pop("trunk").items()}
+        kind = {"hiera": HieraConfig, "convnet": ConvNetConfig}[trunk.pop("kind")]
+        return ModelConfig(trunk=kind(**trunk), **fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{source} names a configuration this version cannot read: {error}") from error

@@ -1,0 +1,86 @@
+"""The image encoder: a trunk and a feature pyramid neck (paper section 4; Lin et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masklet.config import ConvNetConfig, HieraConfig, ModelConfig
+from masklet.model.convnet import ConvNet
+from masklet.model.hiera import Hiera
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+"""ImageNet's statistics, which every release expects of RGB in 0 to 1."""
+
+STRIDE = 16
+"""Pixels of the model's picture per cell of `ImageFeatures.stride16`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """What one picture looks like to the rest of the network.
+
+    stride4: [b c/8 4h 4w] and stride8: [b c/4 2h 2w], as the mask decoder takes them; stride16: [b c h w].
+    """
+
+    stride4: Tensor
+    stride8: Tensor
+    stride16: Tensor
+
+    def expand(self, batch: int) -> ImageFeatures:
+        """The same features for `batch` prompts, without a copy where there is one picture."""
+        if len(self.stride16) == batch:
+            return self
+        return ImageFeatures(*(maps.expand(batch, -1, -1, -1) for maps in (self.stride4, self.stride8, self.stride16)))
+
+    def select(self, rows: Tensor | slice | int) -> ImageFeatures:
+        """The pictures at `rows` of the batch; one number keeps a batch of one."""
+        if isinstance(rows, int):
+            rows = slice(rows, rows + 1)
+        return ImageFeatures(self.stride4[rows], self.stride8[rows], self.stride16[rows])
+
+
+class ImageEncoder(nn.Module):
+    """Normalised pixels [b 3 H W] to maps of `width` channels at strides 4, 8 and 16."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.trunk = make_trunk(config.trunk)
+        self.neck = Neck(config.trunk.widths, config.width)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.neck(self.trunk(pixels))
+
+
+def make_trunk(config: HieraConfig | ConvNetConfig) -> nn.Module:
+    """A module that turns pixels into four maps at strides 4, 8, 16 and 32."""
+    return Hiera(config) if isinstance(config, HieraConfig) else ConvNet(config)
+
+
+class Neck(nn.Module):
+    """Lateral 1 x 1 convolutions; only the stride-32 map is added to the one above it."""
+
+    def __init__(self, trunk_widths: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        # Deepest first, which is the order of the released files.
+        self.convs = nn.ModuleList(Lateral(channels, width) for channels in reversed(trunk_widths))
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        stride4, stride8, stride16, stride32 = (conv(x) for conv, x in zip(reversed(self.convs), maps))
+        # Nearest-neighbour upsampling in float32: half precision has no such kernel on every backend.
+        deep = F.interpolate(stride32.float(), scale_factor=2.0, mode="nearest").to(stride16.dtype)
+        return stride4, stride8, stride16 + deep
+
+
+class Lateral(nn.Module):
+    """One 1 x 1 convolution, kept in a module of its own for the key names of the released files."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width_in, width, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)

@@ -1,0 +1,207 @@
+"""SAM 2 in five verbs: encode a picture, condition it on memories, decode a mask, adopt a given one, remember.
+
+Source: SAM 2 paper, section 4 and figure 3. Nothing here keeps state between calls; `masklet.tracking` decides which
+memories a frame sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from masklet.config import ModelConfig
+from masklet.model.image_encoder import STRIDE, ImageEncoder, ImageFeatures
+from masklet.model.layers import MLP, resize_bilinear
+from masklet.model.mask_decoder import MaskCandidates, MaskDecoder
+from masklet.model.memory_attention import MemoryAttention, MemoryTokens
+from masklet.model.memory_encoder import MemoryEncoder
+from masklet.model.positions import sine_map, sine_time
+from masklet.model.prompt_encoder import PromptEncoder
+from masklet.ops.coordinates import PAD, Points
+
+NUM_TEMPORAL_SLOTS = 7  # six recent frames, and one slot that all conditioning frames share
+ABSENT_LOGIT = -1024.0
+MASK_SCALE, MASK_BIAS = 20.0, -10.0  # how a mask in 0 to 1 is presented to the memory encoder
+PRESENCE_OF_GIVEN_MASK = 10.0
+MASK_TO_FEATURE = 4  # cells of a mask prompt, at the model's size, per cell of the decoder's mask input
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One mask per object.
+
+    logits: [b 1 4h 4w], -1024 all over where the object is judged absent; iou: [b]; pointer: [b c]; presence: [b 1]
+    logits; candidates: what the mask was chosen from, untouched by the judgement of presence.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    pointer: Tensor
+    presence: Tensor
+    candidates: MaskCandidates
+
+
+class Network(nn.Module):
+    """SAM 2 and its smaller relatives; `config` says which."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, memory_width = config.width, config.memory_width
+        self.image_encoder = ImageEncoder(config)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=MASK_TO_FEATURE, stride=MASK_TO_FEATURE)
+        self.memory_attention = MemoryAttention(width, memory_width, config.memory_layers, config.feedforward)
+        self.memory_encoder = MemoryEncoder(width, memory_width)
+        self.maskmem_tpos_enc = small_random(NUM_TEMPORAL_SLOTS, 1, 1, memory_width)
+        self.no_mem_embed = small_random(1, 1, width)
+        self.no_mem_pos_enc = small_random(1, 1, width)  # unused, but every released file has it
+        self.no_obj_ptr = small_random(1, width)
+        if config.signed_pointer_time:
+            self.no_obj_embed_spatial = small_random(1, memory_width)
+            self.obj_ptr_tpos_proj = nn.Linear(width, memory_width)
+        self.sam_prompt_encoder = PromptEncoder(width)
+        self.sam_mask_decoder = MaskDecoder(width, config.decoder_layers, config.feedforward)
+        self.obj_ptr_proj = MLP(width, width, width, 3)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_obj_ptr.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are stored in."""
+        return self.no_obj_ptr.dtype
+
+    def encode(self, pixels: Tensor) -> ImageFeatures:
+        """Normalised RGB [b 3 S S], S any multiple of 32, to features; the finest two as the mask decoder takes them."""
+        stride4, stride8, stride16 = self.image_encoder(pixels.to(self.dtype))
+        decoder = self.sam_mask_decoder
+        return ImageFeatures(decoder.conv_s0(stride4), decoder.conv_s1(stride8), stride16)
+
+    def condition(self, features: ImageFeatures, memory: MemoryTokens | None) -> Tensor:
+        """The stride-16 features in the light of the memory, [b c h w]; marked as memoryless where there is none."""
+        if memory is None:
+            return features.stride16 + self.no_mem_embed.transpose(1, 2)[..., None]
+        maps = features.expand(len(memory.tokens)).stride16
+        return self.memory_attention(maps, memory)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        conditioned: Tensor,
+        points: Points | None = None,
+        mask_logits: Tensor | None = None,
+        *,
+        multimask: bool,
+        stability_fallback: bool = False,
+    ) -> Decoded:
+        """Masks for b objects from what `condition` returned and, where there are any, prompts.
+
+        conditioned: [b c h w], or b = 1 for many prompts on one picture; points: b rows; mask_logits: [b 1 4h 4w] of
+        an earlier answer. `multimask` chooses the best of three readings by predicted IoU; without it,
+        `stability_fallback` lets an unstable single mask be replaced by the best reading.
+        """
+        every = self._candidates(features, conditioned, points, mask_logits)
+        if multimask:
+            candidates = every.ambiguous()
+        else:
+            candidates = every.stable_single() if stability_fallback else every.single()
+        rows = torch.arange(len(candidates.iou), device=candidates.iou.device)
+        best = candidates.iou.argmax(1)
+        present = candidates.presence > 0
+        logits = candidates.logits[rows, best][:, None].float()
+        return Decoded(
+            logits=torch.where(present[..., None, None], logits, ABSENT_LOGIT),
+            iou=candidates.iou[rows, best],
+            pointer=self._pointer(candidates.tokens[rows, best], present),
+            presence=candidates.presence,
+            candidates=candidates,
+        )
+
+    def adopt(self, features: ImageFeatures, mask: Tensor) -> Decoded:
+        """Take a mask [b 1 S S] of zeros and ones as the answer; the decoder still reads it, for the pointer's sake.
+
+        The features carry no memory, nor the mark of having none (official `_use_mask_as_output`).
+        """
+        logits = mask * MASK_SCALE + MASK_BIAS
+        low_res = resize_bilinear(logits, mask.shape[-2] // 4, mask.shape[-1] // 4, antialias=True)
+        cue = resize_bilinear(self.mask_downsample(mask.to(self.dtype)), *low_res.shape[-2:], antialias=True)
+        decoded = self.decode(features, features.stride16, mask_logits=cue, multimask=False)
+        present = mask.flatten(1).any(1)[:, None]
+        pointer = torch.where(present, decoded.pointer, self.no_obj_ptr.to(decoded.pointer.dtype))
+        return Decoded(
+            logits=low_res,
+            iou=torch.ones_like(decoded.iou),
+            pointer=pointer,
+            presence=torch.where(present, PRESENCE_OF_GIVEN_MASK, -PRESENCE_OF_GIVEN_MASK).to(decoded.presence.dtype),
+            candidates=decoded.candidates,
+        )
+
+    def remember(self, features: ImageFeatures, logits: Tensor, presence: Tensor, *, binarise: bool) -> Tensor:
+        """A memory [b m h w] of a mask, logits [b 1 4h 4w], on its frame; presence: [b 1] logits.
+
+        `binarise` treats the mask as certain, as for prompted frames.
+        """
+        features = features.expand(len(logits))
+        height, width = features.stride16.shape[-2:]
+        full = resize_bilinear(logits, height * STRIDE, width * STRIDE)
+        mask = (full > 0).to(full.dtype) if binarise else full.sigmoid()
+        memory = self.memory_encoder(features.stride16, (mask * MASK_SCALE + MASK_BIAS).to(self.dtype))
+        if self.config.signed_pointer_time:
+            absent = (presence <= 0).to(memory.dtype)[..., None, None]
+            memory = memory + absent * self.no_obj_embed_spatial[..., None, None]
+        return memory
+
+    def memory_positions(self, height: int, width: int, slot: int) -> Tensor:
+        """Positions [height*width m] of a memory map in temporal slot 0 (conditioning) to 6 (the frame just before).
+
+        Slot 0 is the table's last row, slot 6 its first (official `_prepare_memory_conditioned_features`).
+        """
+        place = sine_map(height, width, self.config.memory_width, self.device).flatten(1).T
+        return (place + self.maskmem_tpos_enc[NUM_TEMPORAL_SLOTS - slot - 1, 0]).to(self.dtype)
+
+    def pointer_positions(self, offsets: Tensor, longest: int) -> Tensor:
+        """Positions [n m] of object pointers `offsets` frames away, [n], `longest` being the farthest allowed.
+
+        Zeros for the SAM 2 releases, which give their pointers no time.
+        """
+        if not self.config.signed_pointer_time:
+            return torch.zeros(len(offsets), self.config.memory_width, device=self.device, dtype=self.dtype)
+        # A clip of one frame has no farthest pointer; its only pointer lies zero frames away.
+        times = sine_time(offsets.float() / max(longest, 1), self.config.width)
+        return self.obj_ptr_tpos_proj(times.to(self.dtype))
+
+    def _candidates(
+        self, features: ImageFeatures, conditioned: Tensor, points: Points | None, mask_logits: Tensor | None
+    ) -> MaskCandidates:
+        height, width = conditioned.shape[-2:]
+        batch = max(len(conditioned), len(points.xy) if points else 1, len(mask_logits) if mask_logits is not None else 1)
+        if points is None:
+            points = no_points(batch, conditioned.device)
+        if mask_logits is not None:
+            mask_logits = resize_bilinear(mask_logits.to(self.dtype), 4 * height, 4 * width, antialias=True)
+        encoder = self.sam_prompt_encoder
+        return self.sam_mask_decoder(
+            features.expand(batch),
+            conditioned.expand(batch, -1, -1, -1),
+            encoder.image_positions(height, width).to(self.dtype),
+            encoder.sparse(points, height * STRIDE).to(self.dtype),
+            encoder.dense(mask_logits, height, width),
+        )
+
+    def _pointer(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """Object pointers [b c] from mask tokens [b c]; absent objects [b 1] share a learned one."""
+        return torch.where(present, self.obj_ptr_proj(tokens), self.no_obj_ptr)
+
+
+def no_points(batch: int, device: torch.device) -> Points:
+    """The absence of points as the releases were trained on it: one padding point."""
+    return Points(torch.zeros(batch, 1, 2, device=device), torch.full((batch, 1), PAD, device=device))
+
+
+def small_random(*shape: int) -> nn.Parameter:
+    """A learned table, starting close to zero."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.zeros(shape), std=0.02))
