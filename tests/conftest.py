@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,21 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder}; set MASKLET_SHARED to the folder that holds `data`")
     return folder
+
+
+@pytest.fixture(scope="session")
+def seeded_checkpoint(tmp_path_factory) -> Callable[[str], Path]:
+    """name of a release, such as "sam2.1_hiera_t" -> a file in the official format with seeded weights, made once."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def make(name: str) -> Path:
+        import torch
+
+        from parity.seeded_weights import seeded_state
+
+        path = folder / f"{name}.pt"
+        if not path.exists():
+            torch.save({"model": {key: torch.from_numpy(value) for key, value in seeded_state(name).items()}}, path)
+        return path
+
+    return make
