@@ -1,0 +1,134 @@
+"""Still pictures prepared for training: shrunk once, packed in one file, decoded in well under a millisecond each.
+
+A cache folder holds `pictures.bin`, the JPEG and PNG bytes one after another, and `index.json` with the offsets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from masklet.data.clips import Clip, ClipDataset
+from masklet.data.layouts.pairs import merged
+from masklet.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+JPEG_QUALITY = 95
+FORMAT = "masklet stills 1"
+
+
+def build_cache(
+    dataset: ClipDataset,
+    folder: str | Path,
+    longest_side: int,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CachedStills:
+    """Read every still of `dataset` once, shrink it to `longest_side` pixels and pack it into `folder`.
+
+    A cache of the same side and count that is there already is used as it is. on_progress: called with the count done
+    and the total. Raises `OutputError` where the folder cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "index.json").exists():
+        ready = CachedStills(folder)
+        if (ready.longest_side, len(ready)) == (longest_side, len(dataset)):
+            return ready
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = _pack(dataset, folder / "pictures.bin.partial", longest_side, on_progress)
+        os.replace(folder / "pictures.bin.partial", folder / "pictures.bin")
+        index = {"format": FORMAT, "longest_side": longest_side, "entries": entries}
+        (folder / "index.json.partial").write_text(json.dumps(index))
+        os.replace(folder / "index.json.partial", folder / "index.json")
+    except OSError as error:
+        raise OutputError(f"cannot write the cache {folder}: {error}") from error
+    return CachedStills(folder)
+
+
+class CachedStills:
+    """The stills that `build_cache` packed into `folder`; a `ClipDataset` of one-frame clips.
+
+    merge_indices: see `PairFolder`. The file is mapped into memory when first used, in each process by itself. Raises
+    `InputError` where `folder` holds no cache or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path, *, merge_indices: float = 0.0) -> None:
+        self.folder = Path(folder)
+        self.merge_indices = merge_indices
+        try:
+            index = json.loads((self.folder / "index.json").read_text())
+            size = (self.folder / "pictures.bin").stat().st_size
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.folder} holds no cache of pictures; make it with build_cache ({error})") from error
+        if index.get("format") != FORMAT or (index["entries"] and index["entries"][-1][3] != size):
+            raise InputError(f"the cache {self.folder} is damaged or of another version; delete it and build it again")
+        self.longest_side: int = index["longest_side"]
+        self._names: list[str] = [entry[0] for entry in index["entries"]]
+        self._offsets = np.array([entry[1:] for entry in index["entries"]], np.int64).reshape(-1, 3)
+        self._bytes: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
+        """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
+        if num_frames != 1:
+            raise InputError(f"{self.folder} holds still pictures; ask for 1 frame, not {num_frames}")
+        if self._bytes is None:
+            self._bytes = np.memmap(self.folder / "pictures.bin", np.uint8, mode="r")
+        start, middle, end = self._offsets[index]
+        frame = cv2.imdecode(self._bytes[start:middle], cv2.IMREAD_COLOR)
+        mask = cv2.imdecode(self._bytes[middle:end], cv2.IMREAD_UNCHANGED)
+        if frame is None or mask is None:
+            raise InputError(f"picture {index} of the cache {self.folder} is damaged; delete it and build it again")
+        rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        return merged(Clip(rgb[None], mask[None], self._names[index]), self.merge_indices, generator)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bytes": None}
+
+
+def shrink(clip: Clip, longest_side: int) -> Clip:
+    """`clip` with its longer side at most `longest_side` pixels, aspect kept; a smaller clip stays as it is."""
+    height, width = clip.size
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return clip
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    frames = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in clip.frames]
+    masks = [cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) for mask in clip.masks]
+    return Clip(np.stack(frames), np.stack(masks), clip.name)
+
+
+def _pack(
+    dataset: ClipDataset, path: Path, longest_side: int, on_progress: Callable[[int, int], None] | None
+) -> list[tuple[str, int, int, int]]:
+    """Write all pictures to `path`; name, start, start of the mask and end of each."""
+    entries = []
+    generator = np.random.default_rng(0)
+    with open(path, "wb") as file:
+        for index in range(len(dataset)):
+            clip = shrink(dataset.clip(index, generator, 1), longest_side)
+            start = file.tell()
+            file.write(_encoded(".jpg", clip.frames[0][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
+            middle = file.tell()
+            file.write(_encoded(".png", clip.masks[0], [cv2.IMWRITE_PNG_COMPRESSION, 3]))
+            entries.append((clip.name, start, middle, file.tell()))
+            if on_progress:
+                on_progress(index + 1, len(dataset))
+    return entries
+
+
+def _encoded(suffix: str, array: NDArray[Any], options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, array, options)
+    assert done, "OpenCV encodes every uint8 picture and every uint8 or uint16 mask"
+    return data.tobytes()

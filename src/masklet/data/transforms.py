@@ -1,0 +1,139 @@
+"""Augmentation: one geometry and one colour for a whole clip, with a little colour of its own on each frame.
+
+Pictures and masks go through the same matrix, so they stay aligned to the pixel. All chance comes from the generator
+handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from masklet.data.clips import Clip
+from masklet.data.colours import NO_JITTER, ColourJitter
+from masklet.errors import InputError
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PADDING = (124, 116, 104)
+"""Colour outside the picture: ImageNet's mean, which the model sees as zero."""
+
+GEOMETRY_ATTEMPTS = 4
+"""Draws of a crop that shows an object, before the whole picture is taken."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training clips are varied; calling it gives a clip of square frames.
+
+    size: side of the result in pixels; flip: probability of a mirror image; degrees, shear: the affine map, each up to
+    this angle both ways; crop: least and largest share of the picture's sides that is shown (above 1 shows padding
+    around it); stretch: a crop's aspect may change by up to this factor both ways; clip_colour: one draw for all
+    frames; frame_colour: one draw for each; min_area: pixels that some object must show in the first frame, or else
+    the geometry is drawn again and in the end left out.
+    """
+
+    size: int
+    flip: float = 0.5
+    degrees: float = 0.0
+    shear: float = 0.0
+    crop: tuple[float, float] = (1.0, 1.0)
+    stretch: float = 1.0
+    clip_colour: ColourJitter = NO_JITTER
+    frame_colour: ColourJitter = NO_JITTER
+    min_area: int = 16
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"size must be at least 1 pixel, not {self.size}")
+        if not 0 < self.crop[0] <= self.crop[1]:
+            raise InputError(f"crop is a range of shares of the picture, such as (0.5, 1.0); got {self.crop}")
+        if self.stretch < 1:
+            raise InputError(f"stretch is a factor of at least 1, not {self.stretch}")
+
+    def __call__(self, clip: Clip, generator: np.random.Generator) -> Clip:
+        """`clip` varied, at `size` x `size`. Objects cropped away keep their number and simply do not appear."""
+        warped = self._vary_geometry(clip, generator)
+        frames = self.clip_colour.draw(generator).apply(warped.frames)
+        if self.frame_colour.active:
+            frames = np.stack([self.frame_colour.draw(generator).apply(frame) for frame in frames])
+        return Clip(frames, warped.masks, clip.name)
+
+    def _vary_geometry(self, clip: Clip, generator: np.random.Generator) -> Clip:
+        for _ in range(GEOMETRY_ATTEMPTS):
+            warped = warp_clip(clip, self.draw_matrix(clip.size, generator), self.size)
+            if _shows_object(warped, self.min_area) or not clip.masks[0].any():
+                return warped
+        return squash(clip, self.size)
+
+    def draw_matrix(self, size: Size, generator: np.random.Generator) -> NDArray[np.float64]:
+        """A random affine map [3 3] from the square result to a picture of `size`, in pixels whose centres are .5.
+
+        The picture is squashed to the square first, as the model sees pictures; the variation happens there.
+        """
+        share = np.exp(generator.uniform(*np.log(self.crop)))
+        aspect = np.exp(generator.uniform(-0.5, 0.5) * np.log(self.stretch))
+        sides = np.array([share * aspect, share / aspect])
+        slack = 1 - sides
+        centre = 0.5 + generator.uniform(-0.5, 0.5, 2) * np.abs(slack)
+        angle, lean = np.radians(generator.uniform(-1, 1, 2) * (self.degrees, self.shear))
+        if generator.random() < self.flip:
+            sides[0] = -sides[0]
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = turn @ np.array([[1.0, np.tan(lean)], [0.0, 1.0]]) @ np.diag(sides)
+        to_picture = np.diag([size.width, size.height, 1.0])
+        in_square = np.eye(3)
+        in_square[:2, :2] = linear
+        in_square[:2, 2] = centre - linear @ (0.5, 0.5)
+        return to_picture @ in_square @ np.diag([1 / self.size, 1 / self.size, 1.0])
+
+
+def warp_clip(clip: Clip, matrix: NDArray[np.float64], size: int) -> Clip:
+    """Every frame and mask seen through `matrix`, a map [3 3] from the square result of side `size` to the clip."""
+    frames = np.stack([warp_picture(frame, matrix, size) for frame in clip.frames])
+    masks = np.stack([warp_mask(mask, matrix, size) for mask in clip.masks])
+    return Clip(frames, masks, clip.name)
+
+
+def squash(clip: Clip, size: int) -> Clip:
+    """The whole clip brought to `size` x `size`, its aspect ratio given up, as the model sees it."""
+    height, width = clip.size
+    return warp_clip(clip, np.diag([width / size, height / size, 1.0]), size)
+
+
+def warp_picture(picture: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """A picture [H W 3] seen through `matrix` as [size size 3], averaged where it shrinks; `PADDING` outside."""
+    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    if shrink > 1.25:
+        height, width = picture.shape[:2]
+        smaller = Size(max(1, round(height / shrink)), max(1, round(width / shrink)))
+        picture = np.asarray(
+            cv2.resize(picture, (smaller.width, smaller.height), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        matrix = np.diag([smaller.width / width, smaller.height / height, 1.0]) @ matrix
+    return _warp(picture, matrix, size, cv2.INTER_LINEAR, PADDING)
+
+
+def warp_mask(mask: NDArray[Any], matrix: NDArray[np.float64], size: int) -> NDArray[Any]:
+    """An index mask [H W] seen through `matrix` as [size size], nearest pixel; 0 outside."""
+    return _warp(mask, matrix, size, cv2.INTER_NEAREST, 0)
+
+
+def _warp(array: NDArray[Any], matrix: NDArray[np.float64], size: int, interpolation: int, fill: Any) -> NDArray[Any]:
+    """OpenCV puts pixel centres at whole numbers, our matrices at .5; shift in and out again."""
+    centred = (
+        np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ matrix @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    )
+    return cv2.warpAffine(
+        array, centred[:2], (size, size), flags=interpolation | cv2.WARP_INVERSE_MAP, borderValue=fill
+    )
+
+
+def _shows_object(clip: Clip, min_area: int) -> bool:
+    areas = np.bincount(clip.masks[0].ravel())
+    return len(areas) > 1 and int(areas[1:].max()) >= min_area
