@@ -73,6 +73,16 @@ def collate(
     )
 
 
+def join(batches: Sequence[ClipBatch]) -> ClipBatch:
+    """Batches of one shape, one after another along b."""
+    return ClipBatch(
+        pixels=torch.cat([batch.pixels for batch in batches]),
+        masks=torch.cat([batch.masks for batch in batches]),
+        valid=torch.cat([batch.valid for batch in batches]),
+        names=tuple(name for batch in batches for name in batch.names),
+    )
+
+
 def _common_shape(clips: Sequence[Clip]) -> tuple[int, ...]:
     if not clips:
         raise InputError("a batch needs at least one clip")

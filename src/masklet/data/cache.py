@@ -90,7 +90,7 @@ class CachedStills:
         mask = cv2.imdecode(self._bytes[middle:end], cv2.IMREAD_UNCHANGED)
         if frame is None or mask is None:
             raise InputError(f"picture {index} of the cache {self.folder} is damaged; delete it and build it again")
-        rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
         return merged(Clip(rgb[None], mask[None], self._names[index]), self.merge_indices, generator)
 
     def __getstate__(self) -> dict[str, Any]:

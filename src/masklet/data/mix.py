@@ -1,4 +1,4 @@
-"""A weighted mix of clips and stills whose every sample depends on its number alone, so that training resumes exactly."""
+"""A weighted mix of clips and stills: a sample depends on its number alone, so that training resumes exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from masklet.data.batches import ClipBatch, collate
+from masklet.data.batches import ClipBatch, collate, join
 from masklet.data.clips import Clip, ClipDataset
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
@@ -68,8 +68,8 @@ class Batches:
     Use it as `DataLoader(batches, batch_size=None, sampler=range(first_step, last_step), worker_init_fn=start_worker)`.
 
     clips_per_batch: on each process; num_objects: rows for objects in each clip; repeat, min_area: see `collate`;
-    rank, world_size: this process among those that share a step. The processes' batches joined are what one process
-    with `world_size` times as many clips would get, apart from which objects are drawn.
+    rank, world_size: this process among those that share a step. The processes' batches joined in order of rank are
+    the batch that one process with `world_size` times as many clips would get.
     """
 
     mix: Mix
@@ -83,9 +83,12 @@ class Batches:
     def __getitem__(self, step: int) -> ClipBatch:
         num_frames = self.mix.draw_length(step)
         first = (step * self.world_size + self.rank) * self.clips_per_batch
-        clips = [self.mix.sample(i, num_frames) for i in range(first, first + self.clips_per_batch)]
-        generator = np.random.default_rng((self.mix.seed, 2, first))
-        return collate(clips, self.num_objects, generator, min_area=self.min_area, repeat=self.repeat)
+        return join([self._single(i, num_frames) for i in range(first, first + self.clips_per_batch)])
+
+    def _single(self, i: int, num_frames: int) -> ClipBatch:
+        generator = np.random.default_rng((self.mix.seed, 2, i))
+        clip = self.mix.sample(i, num_frames)
+        return collate([clip], self.num_objects, generator, min_area=self.min_area, repeat=self.repeat)
 
 
 def start_worker(worker: int) -> None:
