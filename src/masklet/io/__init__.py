@@ -1,0 +1,1 @@
+"""Pictures, clips and masks in and out: readers, writers and drawing."""

@@ -1,0 +1,92 @@
+"""What every source of frames is: numbered pictures of one size, decoded when asked for, the latest of them kept."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from masklet.errors import InputError
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+CACHE_BYTES = 128 * 2**20
+"""Decoded frames kept by each source, in bytes: 46 frames at 1280 x 720."""
+
+
+class BrokenVideo(InputError):
+    """A video that breaks off or is damaged: `frame` is the number of the last good frame, -1 if there is none."""
+
+    def __init__(self, name: str, frame: int, reason: str) -> None:
+        after = f"after frame {frame}" if frame >= 0 else "before its first frame"
+        super().__init__(f"{name} breaks off {after}: {reason}")
+        self.frame = frame
+
+
+class FrameSource(ABC):
+    """Frames by number from 0, each uint8 RGB [H, W, 3] of the same `size`.
+
+    `fps` is None where a source has none. `len()` is exact, or raises `TypeError` where the end is not known. Frames
+    belong to the source: copy one before changing it.
+    """
+
+    def __init__(self, name: str, size: Size, fps: float | None) -> None:
+        self.name = name
+        self.size = size
+        self.fps = fps
+        height, width = size
+        self._cache_frames = max(2, CACHE_BYTES // (height * width * 3))
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        """Decode frame `number`, which is not in the cache; raise `IndexError` past the end."""
+
+    def __getitem__(self, number: int) -> NDArray[np.uint8]:
+        """Frame `number`, the same pixels in whatever order frames are asked for.
+
+        Raises `IndexError` outside the clip, `BrokenVideo` past a break, `InputError` for a frame of another size.
+        """
+        number = operator.index(number)
+        if number < 0:
+            raise IndexError(f"frames are numbered from 0; got {number}")
+        if number in self._cache:
+            self._cache.move_to_end(number)
+            return self._cache[number]
+        frame = self._read(number)
+        self._keep(number, frame)
+        return frame
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        number = 0
+        while True:
+            try:
+                frame = self[number]
+            except IndexError:
+                return
+            yield frame
+            number += 1
+
+    def _keep(self, number: int, frame: NDArray[np.uint8]) -> None:
+        """Put a frame into the cache, the one unused for longest falling out."""
+        self._check_size(frame, f"frame {number}")
+        self._cache[number] = frame
+        self._cache.move_to_end(number)
+        if len(self._cache) > self._cache_frames:
+            self._cache.popitem(last=False)
+
+    def _check_size(self, frame: NDArray[np.uint8], label: str) -> None:
+        if frame.shape[:2] != tuple(self.size):
+            raise InputError(
+                f"frames of different sizes in {self.name}: {label} is {frame.shape[1]} x {frame.shape[0]} pixels "
+                f"(width x height), the first {self.size.width} x {self.size.height}"
+            )

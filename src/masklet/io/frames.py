@@ -1,0 +1,100 @@
+"""Open any source of frames: a video file, a folder or glob of pictures, an array, a list, or something endless."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.io.frame_source import BrokenVideo, FrameSource
+from masklet.io.images import IMAGE_SUFFIXES, read_image
+from masklet.io.passing_frames import PassingFrames
+from masklet.io.video_file import VideoFile
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "open_frames"]
+
+
+def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
+    """Open a source of frames; nothing beyond its first frame is decoded yet.
+
+    source: the path of a video (mp4, mov, mkv, webm, avi, gif, or whatever else FFmpeg reads), of a folder of pictures
+    or of one picture; a glob such as "shots/*.png"; an array or tensor [t, H, W, 3]; a sequence of pictures; any other
+    iterable of pictures, an endless one too; or a FrameSource, handed back as it is. Pictures are whatever
+    `read_image` takes; files come in natural order (9 before 10). With `revisit` off, an iterable's frames are let go
+    once they leave the cache, so that an endless one takes constant space.
+    Raises `InputError` for a source that is missing, empty, damaged, or not one of these.
+    """
+    if isinstance(source, FrameSource):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _open_path(os.fspath(source))
+    if hasattr(source, "shape") and len(source.shape) != 4:
+        raise InputError(f"an array of frames has shape [t, H, W, 3]; got {list(source.shape)}")
+    if isinstance(source, Sequence) or hasattr(source, "shape"):
+        return PictureFrames("the clip", source)
+    if isinstance(source, Iterable):
+        return PassingFrames(source, revisit=revisit)
+    raise InputError(f"frames come from a path, array, sequence or iterable; got {type(source).__name__}")
+
+
+class PictureFrames(FrameSource):
+    """The frames of a sequence of pictures: files, arrays, tensors, or one array [t, H, W, 3]."""
+
+    def __init__(self, name: str, pictures: Sequence[Any]) -> None:
+        """Raises `InputError` where there is no picture or the first cannot be read."""
+        if not len(pictures):
+            raise InputError(f"{name} has no frames")
+        first = read_image(pictures[0])
+        super().__init__(name, Size(*first.shape[:2]), fps=None)
+        self._pictures = pictures
+        self._keep(0, first)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        if number >= len(self):
+            raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {number}")
+        picture = self._pictures[number]
+        frame = read_image(picture)
+        self._check_size(frame, str(picture) if isinstance(picture, str | os.PathLike) else f"frame {number}")
+        return frame
+
+
+def _open_path(path: str) -> FrameSource:
+    if os.path.isdir(path):
+        files = [file for file in Path(path).iterdir() if _is_picture(file)]
+        return _open_files(f"folder {path}", files)
+    if not os.path.exists(path):
+        if glob.has_magic(path):
+            return _open_files(path, [Path(file) for file in glob.glob(path, recursive=True)])
+        raise InputError(f"no such file or folder: {path}")
+    if _is_picture(Path(path)):
+        return PictureFrames(path, [Path(path)])
+    return VideoFile(path)
+
+
+def _open_files(name: str, files: list[Path]) -> FrameSource:
+    if not files:
+        raise InputError(f"no pictures in {name}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} files")
+    return PictureFrames(name, sorted(files, key=_natural))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key by which "shot9" comes before "shot10": digits compare as numbers, letters without case."""
+    parts = re.findall(r"\d+|\D+", str(path).lower())
+    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]

@@ -1,0 +1,122 @@
+"""One picture from anything a person has: a file, a PIL image, an array or a tensor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from masklet.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+ImageSource: TypeAlias = Union[str, "os.PathLike[str]", Image.Image, "NDArray[Any]", "torch.Tensor"]
+"""What `read_image` takes."""
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
+)
+"""Files that count as pictures in a folder, whatever the case of their letters."""
+
+_CHANNELS = (1, 3, 4)
+_OVERSHOOT = 0.1
+
+
+def read_image(source: ImageSource) -> NDArray[np.uint8]:
+    """Read a picture as uint8 RGB [H, W, 3], upright.
+
+    source: a file that Pillow reads, turned as its EXIF orientation says; a PIL image; an array [H, W], [H, W, C] or
+    [C, H, W]; or a tensor [C, H, W], C being 1, 3 or 4. uint8 runs to 255, uint16 to 65535, floats to 1. Grey is
+    repeated and alpha dropped. Raises `InputError` for a missing or damaged file and for any other shape or range.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _read_file(Path(source))
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the picture")
+    torch = sys.modules.get("torch")  # a tensor can only be here if torch is
+    if torch is not None and isinstance(source, torch.Tensor):
+        tensor = source.detach().cpu()
+        source = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if not isinstance(source, np.ndarray):
+        raise InputError(f"a picture is a path, PIL image, array or tensor; got {type(source).__name__}")
+    return _to_rgb(_to_bytes(_channels_last(source)))
+
+
+def _read_file(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return _from_pil(ImageOps.exif_transpose(image), str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"no such picture: {path}") from error
+    except InputError:
+        raise
+    # Pillow reports damage as any of these, by format
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read {path} as a picture: {error}") from error
+
+
+def _from_pil(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    if 0 in image.size:
+        raise InputError(f"{name} is {image.width} x {image.height} pixels: there is nothing in it")
+    if image.mode.startswith("I"):  # Pillow's convert("RGB") would cut 16-bit grey off at 255
+        return _to_rgb(_to_bytes(np.asarray(image).astype(np.int64), top=65535))
+    if image.mode == "F":
+        return _to_rgb(_to_bytes(np.asarray(image)))
+    return np.array(image.convert("RGB"))
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    """[H, W], [H, W, C] or [C, H, W] as [H, W, C]; where both fit, the last dimension holds the channels."""
+    if array.ndim == 2:
+        array = array[..., None]
+    elif array.ndim == 3 and array.shape[-1] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[-1] not in _CHANNELS:
+        raise InputError(
+            f"a picture has shape [H, W], [H, W, C] or [C, H, W] with C 1, 3 or 4; got {list(array.shape)}"
+        )
+    if 0 in array.shape:
+        raise InputError(f"a picture of {array.shape[1]} x {array.shape[0]} pixels (width x height) has nothing in it")
+    return array
+
+
+def _to_bytes(array: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
+    """Scale to 0..255. `top` is the value of white, by default that of the array's type."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if np.issubdtype(array.dtype, np.floating):
+        return _floats_to_bytes(array)
+    top = top or (65535 if array.dtype == np.uint16 else 255)
+    low, high = array.min(), array.max()
+    if not np.issubdtype(array.dtype, np.integer) or low < 0 or high > top:
+        raise InputError(
+            f"pixel values of a {array.dtype} picture must lie in 0..{top}; got {low}..{high}: "
+            "scale it to uint8, to uint16 or to floats from 0 to 1"
+        )
+    return array.astype(np.uint8) if top == 255 else (array // 257).astype(np.uint8)
+
+
+def _floats_to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:
+    low, high = float(array.min()), float(array.max())
+    # resized pictures overshoot a little; normalised ones and those up to 255 go far beyond
+    if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
+        raise InputError(
+            f"float pictures run from 0 to 1; got {low:g}..{high:g}: divide by 255, or hand in the picture as it was "
+            "before normalisation"
+        )
+    return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def _to_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if array.ndim == 2 or array.shape[-1] == 1:
+        grey = array.reshape(array.shape[:2])
+        return np.stack((grey, grey, grey), -1)
+    return np.ascontiguousarray(array[..., :3])

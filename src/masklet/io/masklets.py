@@ -1,0 +1,96 @@
+"""`masklets.json`: each object's masks through a clip, or on a picture, as COCO run lengths with their scores.
+
+{"format": "masklets", "version": 1, "name": "dog.mp4", "size": [720, 1280], "fps": 29.97, "model": "nano",
+ "objects": [{"id": 1, "frames": [{"frame": 0, "segmentation": {"size": [720, 1280], "counts": "..."},
+                                   "area": 5120, "bbox": [x, y, width, height], "presence": 0.99}, ...]}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masklet.errors import OutputError
+from masklet.io.output import atomic_file
+from masklet.ops.boxes import mask_boxes
+from masklet.ops.rle import encode_rle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from masklet.types import Size
+
+
+class MaskletsWriter:
+    """Collects masks frame by frame and writes `masklets.json` when its block is left, by an error or Ctrl-C as well.
+
+    Masks wait in a temporary file, so that memory does not grow with the clip, and the finished file takes its place
+    in one step: a reader never meets half a file. A frame added again replaces what was there.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, name: str, size: Size, fps: float | None = None, model: str | None = None
+    ) -> None:
+        """path: of the json file; name, size, fps: of the picture or clip; model: the name of what made the masks."""
+        self._path = Path(path)
+        self._header = {
+            "format": "masklets",
+            "version": 1,
+            "name": name,
+            "size": list(size),
+            "fps": fps,
+            "model": model,
+        }
+        self._places: dict[int, dict[int, int]] = {}
+
+    def __enter__(self) -> MaskletsWriter:
+        self._waiting = tempfile.TemporaryFile()
+        return self
+
+    def add(self, frame: int, object_id: int, mask: NDArray[np.bool_], **scores: float) -> None:
+        """Add the mask [H, W] of one object on one frame, with any scores (name to value)."""
+        x0, y0, x1, y1 = mask_boxes(mask).tolist()
+        record = {
+            "frame": frame,
+            "segmentation": encode_rle(mask),
+            "area": int(mask.sum()),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            **{name: round(float(value), 4) for name, value in scores.items()},
+        }
+        try:
+            place = self._waiting.seek(0, os.SEEK_END)
+            self._waiting.write(json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            raise OutputError(f"cannot hold the masks of frame {frame}: {error.strerror or error}") from error
+        self._places.setdefault(object_id, {})[frame] = place
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with atomic_file(self._path) as file:
+                file.writelines(self._lines())
+        except OutputError:
+            if kind is None:  # else the error that ended the block is the one to tell
+                raise
+        finally:
+            self._waiting.close()
+
+    def _lines(self) -> Iterator[str]:
+        yield json.dumps(self._header)[:-1] + ', "objects": ['
+        for rank, (object_id, places) in enumerate(sorted(self._places.items())):
+            yield f'{"," if rank else ""}\n{{"id": {object_id}, "frames": ['
+            for count, (_, place) in enumerate(sorted(places.items())):
+                self._waiting.seek(place)
+                record = self._waiting.readline().rstrip().decode()
+                yield f"{',' if count else ''}\n{record}"
+            yield "]}"
+        yield "]}\n"

@@ -1,0 +1,44 @@
+"""Writing results so that a reader never meets half a file and a failure says what to do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masklet.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder for results, its parents too, and see that it can be written to. Raises `OutputError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
+    """Open a text file that appears under its name, in one step, when the block is left without an error.
+
+    Raises `OutputError` where it cannot be written; then, and after an error in the block, nothing is left behind.
+    """
+    path = Path(path)
+    waiting = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with waiting.open("w", encoding="utf-8") as file:
+            yield file
+        waiting.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        waiting.unlink(missing_ok=True)

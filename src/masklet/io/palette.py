@@ -1,0 +1,68 @@
+"""Index masks as the DAVIS data sets store them: PNGs whose pixel values are object numbers, coloured by a palette."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from masklet.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def davis_palette() -> NDArray[np.uint8]:
+    """The palette [256, 3] of PASCAL VOC and DAVIS: black, dark red, dark green, olive, ...
+
+    The bits of a number, from the lowest, go to red, green and blue by turns, filling each channel from its top bit.
+    """
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    palette = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        palette[:, place % 3] |= (bits[:, place] << (7 - place // 3)).astype(np.uint8)
+    return palette
+
+
+def write_index_png(path: str | os.PathLike[str], index: NDArray[np.integer]) -> None:
+    """Write an index mask [H, W] of whole numbers from 0: 8-bit with the DAVIS palette, 16-bit grey if any exceeds 255.
+
+    Raises `InputError` for another shape or range, `OutputError` where the file cannot be written.
+    """
+    if index.ndim != 2 or not np.issubdtype(index.dtype, np.integer) or not index.size:
+        raise InputError(f"an index mask is a whole-number array [H, W]; got {index.dtype} {list(index.shape)}")
+    if index.min() < 0 or index.max() > 65535:
+        raise InputError(f"an index PNG holds 0..65535; got {index.min()}..{index.max()}")
+    if index.max() <= 255:
+        image = Image.fromarray(index.astype(np.uint8))
+        image.putpalette(davis_palette().tobytes())
+    else:
+        image = Image.fromarray(index.astype(np.uint16))
+    try:
+        image.save(path, format="PNG")
+    except OSError as error:
+        raise OutputError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
+
+
+def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read an index mask as uint8 or uint16 [H, W]. Raises `InputError` for a missing, damaged or coloured picture."""
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            if image.mode == "1":
+                return np.asarray(image).astype(np.uint8)
+            if image.mode in ("P", "L"):
+                return np.array(image)
+            if image.mode.startswith("I"):
+                return np.array(image).astype(np.uint16)
+            mode = image.mode
+    except FileNotFoundError as error:
+        raise InputError(f"no such mask: {path}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"cannot read {path} as a mask: {error}") from error
+    raise InputError(
+        f"{path} is a {mode} picture, not an index mask: its pixels must be object numbers (palette or grey PNG)"
+    )

@@ -1,0 +1,102 @@
+"""Frames of a video file by number: the same pixels whether they are read in order, backwards or at random."""
+
+from __future__ import annotations
+
+import os
+from itertools import chain, count
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.io.frame_source import BrokenVideo, FrameSource
+from masklet.io.video_index import VideoIndex, decode_stream, index_video, video_stream
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class VideoFile(FrameSource):
+    """The frames of a video file, decoded when asked for and turned upright as the file's metadata says.
+
+    Reading forwards decodes each frame once. A jump begins at the key frame before its target; on the way, as many
+    frames as the cache holds are kept, so that walking backwards decodes each stretch once or twice, not every time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `InputError` where the file is not a video, or not one frame of it can be decoded."""
+        self._path = os.fspath(path)
+        try:
+            self._index = index_video(self._path)
+            self._frames = _decode_from(self._path, self._index, 0)
+            first = _upright(next(self._frames)[1])
+        except (av.FFmpegError, OSError) as error:
+            raise InputError(f"cannot read {self._path} as a video: {error.strerror or error}") from error
+        except StopIteration:
+            raise InputError(f"cannot read {self._path} as a video: not one frame of it can be decoded") from None
+        super().__init__(self._path, Size(*first.shape[:2]), self._index.fps)
+        self._next = 1
+        self._keep(0, first)
+
+    def __len__(self) -> int:
+        """Frames the file should have: those past a break count too, and raise `BrokenVideo` when read."""
+        return self._index.num_frames
+
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        if number >= len(self):
+            raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {number}")
+        start = self._index.start_for(number)
+        if not start <= self._next <= number:
+            self._frames, self._next = _decode_from(self._path, self._index, start), start
+        return self._walk_to(number)
+
+    def _walk_to(self, number: int) -> NDArray[np.uint8]:
+        """Decode up to frame `number`, keeping the last of the frames passed."""
+        worth_keeping = number - self._cache_frames + 1
+        last, reason = self._next - 1, "the file ends there"
+        try:
+            while last < number:
+                last, frame = next(self._frames)
+                if worth_keeping <= last <= number:
+                    self._keep(last, _upright(frame))
+        except StopIteration:
+            pass
+        except (av.FFmpegError, OSError) as error:
+            reason = error.strerror or str(error)
+        self._next = last + 1
+        if last == number:
+            return self._cache[number]
+        self._next = len(self) + 1  # the decoder is of no more use: begin anew next time
+        raise BrokenVideo(self.name, min(last, number - 1), reason)
+
+
+def _decode_from(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames and their numbers in order, from number `start`, which must be among the index's starts."""
+    frames = _decode(path, index, start)
+    first = next(frames, None)
+    if start and (first is None or first[0] > start):  # the container cannot seek there
+        return (item for item in _decode(path, index, 0) if item[0] >= start)
+    return frames if first is None else chain([first], frames)
+
+
+def _decode(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """A container is opened anew for each jump, as decoders that have met an end or an error do not rewind cleanly."""
+    counted = count()
+    with av.open(path) as container:
+        stream = video_stream(container, path)
+        if start and index.times is not None:
+            container.seek(index.times[start], stream=stream)
+        for frame in decode_stream(container, stream):
+            number = next(counted) if index.times is None else index.number_at(frame.pts)
+            if number is not None and number >= start:
+                yield number, frame
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """RGB [H, W, 3], turned by the quarter turns that the file asks for."""
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
