@@ -1,0 +1,1 @@
+"""Training: rollouts through the tracking code that inference uses, losses, the loop and recipes."""

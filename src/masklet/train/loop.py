@@ -1,0 +1,208 @@
+"""The training loop: one process or many, killed and resumed as often as need be."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+
+from masklet.checkpoints import load
+from masklet.errors import MaskletError
+from masklet.model.network import Network
+from masklet.train.feed import Feed, batches
+from masklet.train.lora import add_low_rank_updates, freeze, merge_low_rank_updates, train_mode
+from masklet.train.objective import BatchLoss, Scalars
+from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
+from masklet.train.recipe import Part, Recipe, Stage, load_recipe, save_recipe
+from masklet.train.watch import Watch, mean_scalars
+
+if TYPE_CHECKING:
+    from masklet.data.batches import ClipBatch
+
+
+class DivergedError(MaskletError):
+    """A loss or gradient that is not a finite number."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run is watched and saved; none of it changes what is learned.
+
+    save_every, print_every: in steps; workers: processes that prepare batches; tensorboard: also write TensorBoard
+    files.
+    """
+
+    save_every: int = 200
+    print_every: int = 20
+    workers: int = 1
+    tensorboard: bool = False
+
+
+class Run:
+    """A training run in a folder of its own.
+
+    The folder holds `recipe.json`, `state.pt` (everything needed to go on, replaced as a whole), `log.jsonl` (one line
+    of scalars every few steps) and, with `Pace.tensorboard`, TensorBoard files.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.pace = pace
+        self.device = torch.device(device)
+        self.rank, self.world_size = _join_processes(self.device)
+        torch.manual_seed(recipe.seed)
+        self.model = make_model(recipe).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = make_optimiser(self.model, recipe.optimiser)
+        self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
+        self.step = 0
+        self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(self.model, recipe.checkpointing)
+        if self.world_size > 1:
+            # A batch need not touch every part of the network: stills leave the memory alone.
+            self.batch_loss = nn.parallel.DistributedDataParallel(self.batch_loss, find_unused_parameters=True)
+
+    @staticmethod
+    def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
+        """Start a new run. Raises `MaskletError` where `folder` holds one already."""
+        if (folder / "recipe.json").exists():
+            raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, folder / "recipe.json")
+        run = Run(recipe, folder, pace, device)
+        run.save_state()
+        return run
+
+    @staticmethod
+    def resume(folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
+        """Go on with the run in `folder`, as if it had never been interrupted."""
+        run = Run(load_recipe(folder / "recipe.json"), folder, pace, device)
+        run._load_state()
+        return run
+
+    def train(self) -> Network:
+        """Train to the end of the recipe. Returns the averaged model, or the last one where there is no average.
+
+        Raises `DivergedError` at the first loss or gradient that is not finite; the state last saved stays.
+        """
+        watch = Watch(self)
+        while self.step < self.recipe.num_steps:
+            stage, offset = self.recipe.stage_at(self.step)
+            last = self.step - offset + stage.steps
+            feed = Feed(stage, self.recipe.seed, self.folder / "cache", self.rank, self.world_size)
+            stream = batches(feed, self.step * self.recipe.accumulate, last * self.recipe.accumulate, self.pace.workers)
+            while self.step < last:
+                rate = stage.lr * stage.schedule(self.step - last + stage.steps)
+                scalars, pictures = self._optimise(stream, stage, rate)
+                self.step += 1
+                watch.note(stage, rate, scalars, pictures)
+                if self.step % self.pace.save_every == 0 or self.step == last:
+                    self.save_state()
+        return self.result()
+
+    def result(self) -> Network:
+        """A copy of the model with the averaged weights, for use."""
+        model = make_model(self.recipe)
+        model.load_state_dict(self.average.weights if self.average else self.model.state_dict())
+        if self.recipe.lora_rank:
+            merge_low_rank_updates(model.image_encoder.trunk)
+        return model.eval()
+
+    def _optimise(self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> tuple[Scalars, int]:
+        """One optimiser step over `accumulate` batches: scalars to watch and the number of pictures."""
+        train_mode(self.model)
+        set_learning_rate(self.optimiser, rate)
+        reports: list[Scalars] = []
+        num_pictures = 0
+        names: list[str] = []
+        for turn in range(self.recipe.accumulate):
+            part, batch = next(stream)
+            num_pictures += batch.pixels.shape[:2].numel() * self.world_size
+            names += batch.names
+            reports.append(self._forward_backward(part, batch.to(self.device), stage, turn))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.recipe.optimiser.clip))
+        scalars = {**mean_scalars(reports), "gradient": norm}
+        if not (math.isfinite(scalars["loss"]) and math.isfinite(norm)):
+            self._give_up(scalars, names)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(self.model)
+        return scalars, num_pictures
+
+    def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
+        """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""
+        key = (self.recipe.seed, self.rank, self.step * self.recipe.accumulate + turn)
+        generator = np.random.default_rng(key)
+        torch.manual_seed(int(generator.integers(2**63)))
+        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+        with self._gradients_apart(turn):
+            with cast:
+                loss, scalars = self.batch_loss(batch, part, stage, generator)
+            (loss / self.recipe.accumulate).backward()
+        return {"loss": float(loss.detach()), **scalars}
+
+    def _gradients_apart(self, turn: int) -> AbstractContextManager[None]:
+        """Processes exchange gradients on the last batch of a step only."""
+        if isinstance(self.batch_loss, nn.parallel.DistributedDataParallel) and turn + 1 < self.recipe.accumulate:
+            return self.batch_loss.no_sync()
+        return nullcontext()
+
+    def _give_up(self, scalars: Scalars, names: list[str]) -> NoReturn:
+        """Stop without saving: the batch may already have spoilt the running statistics of batch normalisation."""
+        raise DivergedError(
+            f"step {self.step}: loss {scalars['loss']:g}, norm of the gradient {scalars['gradient']:g}, on the batch "
+            f"{', '.join(names)}. {self.folder / 'state.pt'} keeps the last good state; look at these data, or lower "
+            "the learning rate in recipe.json, then resume"
+        )
+
+    def save_state(self) -> None:
+        """Replace `state.pt` as a whole, so that no crash leaves half a file."""
+        if self.rank != 0:
+            return
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+        partial = self.folder / "state.pt.partial"
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.folder / "state.pt")
+
+    def _load_state(self) -> None:
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+
+def make_model(recipe: Recipe) -> Network:
+    """The network that a recipe starts from, with its frozen parts and low-rank updates."""
+    model = load(recipe.start, device="cpu") if recipe.start else Network(recipe.model)
+    freeze(model, recipe.frozen)
+    if recipe.lora_rank:
+        add_low_rank_updates(model.image_encoder.trunk, recipe.lora_rank)
+    return model
+
+
+def _join_processes(device: torch.device) -> tuple[int, int]:
+    """This process's rank and the number of processes; `torchrun` says through the environment, otherwise 0 and 1."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()

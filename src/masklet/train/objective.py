@@ -1,0 +1,84 @@
+"""The objective of one batch: sessions are rolled out on every clip and each of their decodings is compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from masklet.train.losses import decoding_loss
+from masklet.train.rollout import Session, plan_session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from masklet.data.batches import ClipBatch
+    from masklet.model.image_encoder import ImageFeatures
+    from masklet.model.network import Network
+    from masklet.train.recipe import Part, Stage
+
+Scalars = dict[str, float]
+"""What is watched: names such as `loss/dice` or `iou/click0` and their values."""
+
+
+class BatchLoss(nn.Module):
+    """The loss of a batch, as a module so that DistributedDataParallel can wrap it.
+
+    checkpointing: encode the pictures again during the backward pass rather than keep every activation. (That moves
+    the running statistics of batch normalisation twice by the same batch.)
+    """
+
+    def __init__(self, model: Network, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.checkpointing = checkpointing
+
+    def forward(
+        self, batch: ClipBatch, part: Part, stage: Stage, generator: np.random.Generator
+    ) -> tuple[Tensor, Scalars]:
+        """The mean over sessions, decodings and objects, and scalars to watch."""
+        num_frames = batch.pixels.shape[1]
+        features = self._encode(batch.pixels.flatten(0, 1))
+        losses: list[Tensor] = []
+        watched: dict[str, list[Tensor]] = {}
+        for number in range(part.sessions):
+            clips, objects = session_rows(batch.valid, number, part.sessions)
+            masks = batch.masks[clips, objects]
+            plan = plan_session(part.annotator, num_frames, generator, number, part.sessions)
+            views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
+            for decoding in Session(self.model, views, masks, plan, part.annotator, generator).decodings():
+                truth = shrink_masks(masks[:, decoding.frame, None], stage.supervision)
+                loss = decoding_loss(decoding.decoded.candidates, truth, stage.losses)
+                losses.append(loss.total(stage.losses).mean())
+                moment = f"{plan.kind}{decoding.correction}" if decoding.frame in plan.prompted else "tracked"
+                for name, values in loss.scalars(moment).items():
+                    watched.setdefault(name, []).append(values.detach().mean())
+        return torch.stack(losses).mean(), {name: float(torch.stack(values).mean()) for name, values in watched.items()}
+
+    def _encode(self, pixels: Tensor) -> ImageFeatures:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        if self.checkpointing:
+            return checkpoint(self.model.encode, pixels, use_reentrant=False)
+        return self.model.encode(pixels)
+
+
+def session_rows(valid: Tensor, number: int, sessions: int) -> tuple[Tensor, Tensor]:
+    """Clip and object number, [r] each, of the rows that session `number` of `sessions` takes from `valid` [b n].
+
+    A batch without any object still teaches that nothing is there: it gives one empty row.
+    """
+    share = valid.clone()
+    columns = torch.arange(valid.shape[1], device=valid.device)
+    share[:, columns % sessions != number] = False
+    if not share.any():
+        share[0, number] = True
+    clips, objects = share.nonzero(as_tuple=True)
+    return clips, objects
+
+
+def shrink_masks(masks: Tensor, factor: int) -> Tensor:
+    """Boolean masks [b 1 H W] at H/factor, W/factor: true where at least half of the pixels were."""
+    return masks if factor == 1 else F.avg_pool2d(masks.float(), factor) >= 0.5

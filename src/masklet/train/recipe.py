@@ -1,0 +1,147 @@
+"""Everything that decides a training run, as dataclasses that can be written to a file and read back."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from masklet.config import ModelConfig
+from masklet.data.transforms import Augmentation
+from masklet.errors import InputError
+from masklet.train.losses import LossWeights
+from masklet.train.optimiser import OptimiserConfig, Schedule
+from masklet.train.rollout import Annotator
+
+_PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), OptimiserConfig()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A share of the training data.
+
+    path: where it lies, see `masklet.train.feed.open_source`; weight: how often a clip is drawn from it, relative to
+    the others; merge: the probability with which all objects of a still are taken as one.
+    """
+
+    path: str
+    weight: float = 1.0
+    merge: float = 0.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of batch in a stage: stills, or clips of one length, which cannot share a batch.
+
+    clips: in one batch on one device; frames: of each clip; sessions: annotation sessions on each encoded clip, with
+    `objects` objects each; weight: how often a batch is of this kind, relative to the others.
+    """
+
+    sources: tuple[Source, ...]
+    clips: int = 1
+    frames: int = 1
+    sessions: int = 1
+    objects: int = 3
+    weight: float = 1.0
+    annotator: Annotator = _PAPER_ANNOTATOR
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training at one picture size, which `augmentation` sets.
+
+    steps: optimiser steps; lr: peak learning rate; warmup: steps until it is reached; final: the last rate relative to
+    the peak; supervision: losses are taken at the picture's size divided by this (1 in the paper).
+    """
+
+    name: str
+    steps: int
+    lr: float
+    parts: tuple[Part, ...]
+    augmentation: Augmentation
+    warmup: int = 0
+    final: float = 0.1
+    supervision: int = 1
+    losses: LossWeights = _PAPER_LOSSES
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate relative to its peak, by step of this stage."""
+        return Schedule(self.steps, self.warmup, self.final)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    start: a checkpoint's name or path, or None to start from random weights; frozen: prefixes of parameter names that
+    stay as they are; lora_rank: train low-rank updates of the trunk's linear layers in place of the trunk; accumulate:
+    batches in each optimiser step; precision: what the forward pass computes in; checkpointing: encode pictures again
+    during the backward pass rather than keep every activation.
+    """
+
+    name: str
+    model: ModelConfig
+    stages: tuple[Stage, ...]
+    optimiser: OptimiserConfig = _PAPER_OPTIMISER
+    start: str | None = None
+    frozen: tuple[str, ...] = ()
+    lora_rank: int = 0
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpointing: bool = False
+    seed: int = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that `step` of the whole run lies in, and the step counted from that stage's beginning."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise InputError(f"the recipe {self.name} ends after {self.num_steps} steps")
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as JSON that a person can read and edit."""
+    path.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read what `save_recipe` wrote. Raises `InputError` naming the file and the field that does not fit."""
+    try:
+        recipe: Recipe = _rebuild(Recipe, json.loads(path.read_text()))
+        return recipe
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is not a recipe that this version can read: {error}") from error
+
+
+def _rebuild(kind: Any, value: Any) -> Any:
+    """The value of type `kind` that `asdict` and JSON turned into plain lists and dictionaries."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _rebuild(_matching(arguments, value), value)
+    if origin is tuple:
+        members = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_rebuild(member, item) for member, item in zip(members, value, strict=True))
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _rebuild(hints[name], item) for name, item in value.items()})
+    return value
+
+
+def _matching(options: tuple[Any, ...], value: Any) -> Any:
+    """The member of a union that `value` came from; dataclasses are told apart by their fields."""
+    if not isinstance(value, dict):
+        return next(option for option in options if not is_dataclass(option))
+    for option in options:
+        if is_dataclass(option) and {entry.name for entry in fields(option)} == set(value):
+            return option
+    raise ValueError(f"no part of a recipe has the fields {sorted(value)}")

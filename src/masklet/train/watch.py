@@ -1,0 +1,87 @@
+"""Watching a run: a progress line, a log of scalars, and TensorBoard where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from masklet.errors import DeviceError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from masklet.train.loop import Run
+    from masklet.train.recipe import Stage
+
+
+class Watch:
+    """Collects what each step reports and writes the means every `Pace.print_every` steps."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.writer = open_tensorboard(run) if run.pace.tensorboard and run.rank == 0 else None
+        self._collected: list[dict[str, float]] = []
+        self._num_pictures = 0
+        self._since = time.monotonic()
+
+    def note(self, stage: Stage, rate: float, scalars: dict[str, float], num_pictures: int) -> None:
+        """Take down one step; print and write when it is time."""
+        self._collected.append(scalars)
+        self._num_pictures += num_pictures
+        if self.run.step % self.run.pace.print_every == 0 and self.run.rank == 0:
+            self._report(stage, rate)
+
+    def _report(self, stage: Stage, rate: float) -> None:
+        means = mean_scalars(self._collected)
+        seconds = time.monotonic() - self._since
+        speed = self._num_pictures / seconds
+        left = (self.run.recipe.num_steps - self.run.step) * seconds / len(self._collected)
+        step = self.run.step
+        print(progress_line(step, self.run.recipe.num_steps, stage.name, means, speed, left), flush=True)
+        entry: dict[str, float | int | str] = {
+            "step": step,
+            "stage": stage.name,
+            "rate": rate,
+            "pictures_per_second": speed,
+            **means,
+        }
+        with open(self.run.folder / "log.jsonl", "a") as file:
+            file.write(json.dumps({name: _short(value) for name, value in entry.items()}) + "\n")
+        if self.writer:
+            for name, value in means.items():
+                self.writer.add_scalar(name, value, step)
+        self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
+
+
+def progress_line(step: int, steps: int, stage: str, means: dict[str, float], speed: float, left: float) -> str:
+    """Where a run stands, for a person: step, loss, IoU of the main kinds of decoding, pictures a second, time left."""
+    overlaps = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()) if name.startswith("iou/"))
+    hours, minutes = divmod(int(left / 60), 60)
+    return (
+        f"{step}/{steps} {stage}  loss {means['loss']:.4f}  {overlaps}  {speed:.1f} img/s  {hours}:{minutes:02d} left"
+    )
+
+
+def mean_scalars(steps: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each scalar over the steps that reported it."""
+    names = dict.fromkeys(name for step in steps for name in step)
+    return {name: _mean([step[name] for step in steps if name in step]) for name in names}
+
+
+def open_tensorboard(run: Run) -> SummaryWriter:
+    """A writer into the run's folder. Raises `DeviceError` where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise DeviceError("TensorBoard is not installed: pip install 'masklet[train]'") from error
+    return SummaryWriter(run.folder)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _short(value: float | str | int) -> float | str | int:
+    """Six digits are plenty for a curve, and keep the log small."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
