@@ -32,7 +32,7 @@ NUM_DECAY_BINS = 4
 
 @dataclass(frozen=True)
 class Statistics:
-    """One measure of one object over a clip: mean, part of frames above 0.5, loss from the first to the last quarter."""
+    """One object over a clip: the mean, the part of frames above 0.5, the loss from the first to the last quarter."""
 
     mean: float
     recall: float

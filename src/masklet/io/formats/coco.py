@@ -1,0 +1,168 @@
+"""COCO JSON: pictures, categories, and masks as polygons or RLE.
+
+Clips are kept with the fields that video data sets in COCO's layout use: `videos`, `video_id` and `frame_id` of a
+picture, and `track_id` of an annotation. Source: https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pycocotools import mask as coco
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, checked_rle, losses
+from masklet.io.documents import member, read_json, size_of, write_json
+from masklet.io.polygons import fill_polygons, outline_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from masklet.types import Size
+
+CAPACITY = Capacity(scores=True, polygons=True, crowds=True)
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether a file's JSON `contents` have COCO's layout."""
+    return path.is_file() and isinstance(contents, dict) and {"images", "annotations"} <= contents.keys()
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a COCO JSON file; the pictures themselves are not needed.
+
+    Raises `InputError` naming the annotation where ids do not match or a mask is malformed.
+    """
+    contents = read_json(path)
+    categories = read_categories(contents, path)
+    names = {category.number: category.name for category in categories}
+    clips = {
+        member(video, "id", int, f"{path}, videos"): member(video, "name", str, f"{path}, videos")
+        for video in contents.get("videos", [])
+    }
+    pictures = {}
+    for picture in member(contents, "images", list, str(path)):
+        number = member(picture, "id", int, f"{path}, images")
+        if number in pictures:
+            raise InputError(f"{path}: two images have the id {number}")
+        pictures[number] = picture
+    masks = defaultdict(list)
+    for annotation in member(contents, "annotations", list, str(path)):
+        where = f"{path}, annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
+        number = member(annotation, "image_id", int, where)
+        if number not in pictures:
+            raise InputError(f"{where}: there is no image {number}; the ids of annotations and images must match")
+        size = size_of(pictures[number], f"{path}, image {number}")
+        masks[number].append(_read_mask(annotation, names, size, where))
+    frames = [_read_frame(picture, tuple(masks[number]), clips, path) for number, picture in pictures.items()]
+    return Annotations(tuple(frames), categories)
+
+
+def read_categories(contents: Any, path: Path) -> tuple[Category, ...]:
+    """The categories of a JSON file in COCO's layout, as Youtube-VIS has them too."""
+    where = f"{path}, categories"
+    return tuple(
+        Category(member(entry, "id", int, where), member(entry, "name", str, where), entry.get("supercategory", ""))
+        for entry in member(contents, "categories", list, str(path))
+    )
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a COCO JSON file; with `polygons`, masks as outlines instead of RLE. Returns what could not be kept."""
+    clips = {name: number for number, name in enumerate(annotations.clips, 1)}
+    category_ids = {category.name: category.number for category in annotations.categories}
+    ids = unique_ids([mask.object_id for _, mask in annotations.all_masks()])
+    images: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
+    positions: dict[str, int] = defaultdict(int)
+    for number, frame in zip(_picture_ids(annotations.frames), annotations.frames, strict=True):
+        image = {"id": number, "file_name": frame.path, "height": frame.size.height, "width": frame.size.width}
+        if frame.clip is not None:
+            image |= {"video_id": clips[frame.clip], "frame_id": positions[frame.clip]}
+            positions[frame.clip] += 1
+        images.append(image)
+        for mask in frame.masks:
+            record = {"id": ids[len(records)], "image_id": number, "category_id": category_ids[mask.category]}
+            records.append(record | _mask_record(mask, frame.size, polygons))
+            if record["id"] != mask.object_id:
+                records[-1]["track_id"] = mask.object_id
+    contents = {"images": images, "annotations": records, "categories": category_records(annotations)}
+    if clips:
+        contents["videos"] = [{"id": number, "name": name} for name, number in clips.items()]
+    write_json(path, contents)
+    return losses(annotations, CAPACITY)
+
+
+def category_records(annotations: Annotations) -> list[dict[str, Any]]:
+    """The `categories` of a JSON file in COCO's layout."""
+    return [
+        {"id": category.number, "name": category.name, "supercategory": category.supercategory}
+        for category in annotations.categories
+    ]
+
+
+def unique_ids(object_ids: Sequence[int]) -> list[int]:
+    """Annotation ids for these objects: their own where no two are the same, else 1, 2, ...
+
+    COCO wants an annotation's id unique in the file, our object ids are unique in a picture or clip.
+    """
+    if len(set(object_ids)) == len(object_ids) and 0 not in object_ids:
+        return list(object_ids)
+    return list(range(1, len(object_ids) + 1))
+
+
+def _picture_ids(frames: Sequence[Frame]) -> list[int]:
+    numbers = [frame.number for frame in frames if frame.number is not None]
+    if len(set(numbers)) == len(frames):
+        return numbers
+    return list(range(1, len(frames) + 1))
+
+
+def _read_frame(picture: Any, masks: tuple[ObjectMask, ...], clips: dict[int, str], path: Path) -> Frame:
+    where = f"{path}, image {picture['id']}"
+    name, clip = member(picture, "file_name", str, where), None
+    if "video_id" in picture and clips:
+        if picture["video_id"] not in clips:
+            raise InputError(f"{where}: there is no video {picture['video_id']}")
+        clip = clips[picture["video_id"]]
+        name = name.removeprefix(f"{clip}/")
+    return Frame(name, size_of(picture, where), masks, clip, picture["id"])
+
+
+def _read_mask(annotation: Any, names: dict[int, str], size: Size, where: str) -> ObjectMask:
+    category = member(annotation, "category_id", int, where)
+    if category not in names:
+        raise InputError(f"{where}: there is no category {category}; there are {sorted(names)}")
+    segmentation: Any = member(annotation, "segmentation", (list, dict), where)
+    polygons = None
+    if isinstance(segmentation, list):
+        rle = fill_polygons(segmentation, size, where)
+        polygons = tuple(tuple(float(value) for value in polygon) for polygon in segmentation)
+    else:
+        rle = checked_rle(segmentation, size, where)
+    return ObjectMask(
+        object_id=annotation.get("track_id", annotation.get("id", 0)),
+        rle=rle,
+        category=names[category],
+        score=annotation.get("score"),
+        polygons=polygons,
+        crowd=bool(annotation.get("iscrowd", 0)),
+    )
+
+
+def _mask_record(mask: ObjectMask, size: Size, polygons: bool) -> dict[str, Any]:
+    segmentation: Any = dict(mask.rle)
+    # pycocotools takes a crowd's segmentation for RLE whatever it is.
+    if mask.polygons is not None and not mask.crowd:
+        segmentation = [list(polygon) for polygon in mask.polygons]
+    elif polygons and not mask.crowd and coco.area(mask.rle):
+        segmentation = outline_parts(mask.mask)
+    record = {
+        "segmentation": segmentation,
+        "area": int(coco.area(mask.rle)),
+        "bbox": [float(value) for value in coco.toBbox(mask.rle)],
+        "iscrowd": int(mask.crowd),
+    }
+    return record if mask.score is None else record | {"score": mask.score}

@@ -1,0 +1,85 @@
+"""DAVIS index pictures: one palette PNG a frame, 0 for background and n for object n; a folder for each clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
+from masklet.io.formats.folders import files_below, find_picture, group_clips
+from masklet.io.output import make_folder
+from masklet.io.palette import read_index_png, write_index_png
+from masklet.ops.rle import encode_rle
+from masklet.types import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CAPACITY = Capacity(categories=False, overlap=False)
+LARGEST_ID = 65535
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether the folder holds PNG files and no other kind of annotation."""
+    return path.is_dir() and contents is None and any(path.rglob("*.png")) and not any(path.rglob("*.txt"))
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a folder of index PNGs, or a data set's root with `Annotations` in it.
+
+    Pictures are looked for beside, only for the endings of their names. Raises `InputError` for an empty folder.
+    """
+    root = path / "Annotations" if (path / "Annotations").is_dir() else path
+    frames = []
+    for file in files_below(root, ".png"):
+        index = read_index_png(file)
+        picture = find_picture(file, root, images)
+        name = file.relative_to(root).with_suffix(picture.suffix if picture else ".jpg").as_posix()
+        frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
+    if not frames:
+        raise InputError(f"no PNG files in {root} or the folders in it")
+    return Annotations(group_clips(frames, path.name))
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a folder of index PNGs, the smaller object in front where two overlap. Returns what could not be kept."""
+    hidden = renumbered = 0
+    for frames in [*annotations.clips.values(), *([still] for still in annotations.stills)]:
+        ids = _storable_ids({mask.object_id for frame in frames for mask in frame.masks})
+        renumbered += any(number != object_id for object_id, number in ids.items())
+        for frame in frames:
+            index, covered = _flatten(frame, ids)
+            hidden += covered
+            file = path / f"{frame.stem}.png"
+            make_folder(file.parent)
+            write_index_png(file, index)
+    found = losses(annotations, CAPACITY)
+    if hidden:
+        found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
+    if renumbered:
+        found.append(f"ids: objects of {renumbered} clips or pictures are renumbered to fit 1..{LARGEST_ID}")
+    return found
+
+
+def _storable_ids(object_ids: set[int]) -> dict[int, int]:
+    """The pixel value for each object: its id where all fit, else 1, 2, ..."""
+    if all(1 <= object_id <= LARGEST_ID for object_id in object_ids):
+        return {object_id: object_id for object_id in object_ids}
+    return {object_id: place for place, object_id in enumerate(sorted(object_ids), 1)}
+
+
+def _flatten(frame: Frame, ids: dict[int, int]) -> tuple[NDArray[np.uint16], int]:
+    """All masks in one index picture [H, W], the smaller in front, and how many lost a part."""
+    masks = {mask.object_id: mask.mask for mask in frame.masks}
+    index = np.zeros(frame.size, np.uint16)
+    for object_id, mask in sorted(masks.items(), key=lambda item: -np.count_nonzero(item[1])):
+        index[mask] = ids[object_id]
+    covered = sum(bool((index[mask] != ids[object_id]).any()) for object_id, mask in masks.items())
+    return index, covered
+
+
+def _index_masks(index: NDArray[Any]) -> tuple[ObjectMask, ...]:
+    return tuple(ObjectMask(int(value), encode_rle(index == value)) for value in np.unique(index) if value)

@@ -1,0 +1,147 @@
+"""LabelMe JSON: one file a picture, with polygons, rectangles and masks.
+
+A mask is a small PNG in base64 for the box that it fills. Source: https://github.com/wkentaro/labelme (format 5).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
+from masklet.io.documents import member, read_json, size_of, write_json
+from masklet.io.formats.folders import files_below, group_clips
+from masklet.io.polygons import fill_polygons, outline_parts
+from masklet.ops.boxes import mask_boxes
+from masklet.ops.rle import encode_rle
+from masklet.types import Size
+
+CAPACITY = Capacity(polygons=True)
+VERSION = "5.5.0"
+"""The version of LabelMe whose files these are; it knows masks and group ids."""
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether the file, or the first JSON file of the folder, has LabelMe's layout."""
+    return isinstance(contents, dict) and {"shapes", "imageHeight", "imageWidth"} <= contents.keys()
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a LabelMe file, or a folder of them. Raises `InputError` naming the file and shape."""
+    root = path if path.is_dir() else path.parent
+    files = files_below(path, ".json") if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"no JSON files in {path} or the folders in it")
+    frames = [_read_frame(file, root) for file in files]
+    names = sorted({mask.category for frame in frames for mask in frame.masks})
+    return Annotations(group_clips(frames, root.name), tuple(Category(n, name) for n, name in enumerate(names, 1)))
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a folder of LabelMe files; with `polygons`, masks as outlines. Returns what could not be kept."""
+    used = set()
+    for frame in annotations.frames:
+        used |= {mask.category for mask in frame.masks}
+        contents: dict[str, Any] = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": [shape for mask in frame.masks for shape in _shapes(mask, polygons)],
+            "imagePath": frame.name.rpartition("/")[2],
+            "imageData": None,
+            "imageHeight": frame.size.height,
+            "imageWidth": frame.size.width,
+        }
+        write_json(path / f"{frame.stem}.json", contents)
+    unused = [category.name for category in annotations.categories if category.name not in used]
+    note = [f"categories: {len(unused)} that no mask uses are not kept ({', '.join(unused[:3])})"] if unused else []
+    return losses(annotations, CAPACITY) + note
+
+
+def _read_frame(file: Path, root: Path) -> Frame:
+    contents = read_json(file)
+    size = size_of(contents, str(file), "imageHeight", "imageWidth")
+    shapes = member(contents, "shapes", list, str(file))
+    groups: dict[Any, list[tuple[str, Any]]] = defaultdict(list)
+    for place, shape in enumerate(shapes):
+        group = shape.get("group_id") if isinstance(shape, dict) else None
+        groups[("alone", place) if group is None else group].append((f"{file}, shape {place}", shape))
+    taken = {group for group in groups if isinstance(group, int)}
+    free = iter(number for number in range(1, len(groups) + len(taken) + 1) if number not in taken)
+    masks = [
+        _merged(group if isinstance(group, int) else next(free), members, size) for group, members in groups.items()
+    ]
+    suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
+    return Frame(file.relative_to(root).with_suffix(suffix).as_posix(), size, tuple(masks))
+
+
+def _merged(object_id: int, shapes: list[tuple[str, Any]], size: Size) -> ObjectMask:
+    """One object from the shapes that share its group."""
+    where, first = shapes[0]
+    category = member(first, "label", str, where)
+    if all(shape.get("shape_type") != "mask" for _, shape in shapes):
+        polygons = tuple(_polygon(shape, where) for where, shape in shapes)
+        return ObjectMask(object_id, fill_polygons(polygons, size, where), category, polygons=polygons)
+    whole = np.zeros(size, bool)
+    for where, shape in shapes:
+        whole |= _mask(shape, size, where)
+    return ObjectMask(object_id, encode_rle(whole), category)
+
+
+def _polygon(shape: Any, where: str) -> tuple[float, ...]:
+    points = member(shape, "points", list, where)
+    kind = shape.get("shape_type") or "polygon"
+    try:
+        corners = np.asarray(points, float).reshape(-1, 2)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: points must be pairs of numbers; got {str(points)[:60]}") from error
+    if kind == "rectangle" and len(corners) == 2:
+        (x0, y0), (x1, y1) = corners
+        corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    elif kind != "polygon":
+        raise InputError(f"{where}: a {kind} encloses no area; polygon, rectangle and mask are read")
+    return tuple(corners.ravel().tolist())
+
+
+def _mask(shape: Any, size: Size, where: str) -> np.ndarray:
+    if shape.get("shape_type") != "mask":
+        raise InputError(f"{where}: its group mixes masks and outlines; convert one into the other in LabelMe first")
+    try:
+        packed = base64.b64decode(member(shape, "mask", str, where), validate=True)
+        crop = np.array(Image.open(io.BytesIO(packed))) > 0
+    except (binascii.Error, OSError) as error:
+        raise InputError(f"{where}: its mask is no PNG in base64: {error}") from error
+    x, y = (round(float(value)) for value in member(shape, "points", list, where)[0])
+    whole = np.zeros(size, bool)
+    target = whole[max(y, 0) : y + crop.shape[0], max(x, 0) : x + crop.shape[1]]
+    if target.shape != crop.shape:
+        raise InputError(f"{where}: its mask reaches outside the picture of {size.width} x {size.height} pixels")
+    target[...] = crop
+    return whole
+
+
+def _shapes(mask: ObjectMask, polygons: bool) -> list[dict[str, Any]]:
+    shape = {"label": mask.category, "group_id": mask.object_id, "description": "", "flags": {}}
+    outlines = mask.polygons
+    if outlines is None and polygons:
+        outlines = tuple(tuple(part) for part in outline_parts(mask.mask))
+    if outlines is not None:
+        return [
+            shape | {"shape_type": "polygon", "points": np.reshape(outline, (-1, 2)).tolist(), "mask": None}
+            for outline in outlines
+        ]
+    pixels = mask.mask
+    x0, y0, x1, y1 = mask_boxes(pixels).astype(int).tolist()
+    packed = io.BytesIO()
+    Image.fromarray(pixels[y0:y1, x0:x1]).save(packed, "PNG")
+    points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
+    return [
+        shape | {"shape_type": "mask", "points": points, "mask": base64.b64encode(packed.getvalue()).decode("ascii")}
+    ]

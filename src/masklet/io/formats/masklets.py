@@ -1,0 +1,81 @@
+"""`masklets.json`, what `masklet segment` and `masklet track` write: one clip or picture a file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
+from masklet.io.documents import member, read_json
+from masklet.io.formats.folders import files_below
+from masklet.io.formats.ytvis import object_tracks, single_size
+from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.masklets import MaskletsWriter
+from masklet.io.output import make_folder
+from masklet.types import Size
+
+CAPACITY = Capacity(categories=False, scores=True, names=False)
+SCORES = ("score", "iou", "presence")
+"""The scores a file may have, the one that is read first."""
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether the file, or the first JSON file of the folder, is of this kind."""
+    return isinstance(contents, dict) and contents.get("format") == "masklets"
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a file, or a folder of them; a file named after a picture is a single picture.
+
+    Raises `InputError` naming the object and frame that are malformed.
+    """
+    files = files_below(path, ".json") if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"no JSON files in {path} or the folders in it")
+    return Annotations(tuple(frame for file in files for frame in _read_frames(file)))
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a folder with `CLIP.json` for each clip, `NAME.json` for each picture. Returns what could not be kept."""
+    groups = list(annotations.clips.items()) + [(still.path, (still,)) for still in annotations.stills]
+    for name, frames in groups:
+        size = single_size(name, frames)
+        file = path / f"{frames[0].stem if frames[0].clip is None else name}.json"
+        make_folder(file.parent)
+        with MaskletsWriter(file, name=name, size=size) as writer:
+            for object_id, track in object_tracks(frames).items():
+                for place, mask in enumerate(track):
+                    scores = {} if mask is None or mask.score is None else {"score": mask.score}
+                    pixels = np.zeros(size, bool) if mask is None else mask.mask
+                    writer.add(place, object_id, pixels, **scores)
+    return losses(annotations, CAPACITY)
+
+
+def _read_frames(file: Path) -> list[Frame]:
+    contents = read_json(file)
+    name = member(contents, "name", str, str(file))
+    given = member(contents, "size", list, str(file))
+    if len(given) != 2:
+        raise InputError(f"{file}: size must be [height, width]; got {given}")
+    size = Size(*given)
+    masks: dict[int, list[ObjectMask]] = defaultdict(list)
+    num_frames = 1
+    for entry in member(contents, "objects", list, str(file)):
+        object_id = member(entry, "id", int, f"{file}, objects")
+        for record in member(entry, "frames", list, f"{file}, object {object_id}"):
+            where = f"{file}, object {object_id}, frame {record.get('frame')}"
+            number = member(record, "frame", int, where)
+            rle = checked_rle(member(record, "segmentation", dict, where), size, where)
+            score = next((record[key] for key in SCORES if key in record), None)
+            num_frames = max(num_frames, number + 1)
+            if coco.area(rle):
+                masks[number].append(ObjectMask(object_id, rle, score=score))
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES and num_frames == 1:
+        return [Frame(name, size, tuple(masks[0]))]
+    clip = Path(name).stem
+    return [Frame(f"{number:05d}.jpg", size, tuple(masks[number]), clip) for number in range(num_frames)]

@@ -1,0 +1,95 @@
+"""SA-V JSON as annotations: a file for each clip, its frames known by number, overlapping masks kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
+from masklet.io.formats.folders import files_below
+from masklet.io.formats.ytvis import object_tracks, single_size
+from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
+from masklet.ops.rle import encode_rle
+
+CAPACITY = Capacity(stills=False, categories=False, names=False)
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether the file, or the first JSON file of the folder, has SA-V's layout."""
+    return isinstance(contents, dict) and {"masklet", "video_id"} <= contents.keys()
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read an annotation file, or a folder of them; stability scores become scores.
+
+    A clip is called by its video's id, with the kind of its masklets behind where the folder has both kinds of it.
+    Raises `InputError` naming the file.
+    """
+    files = files_below(path, ".json") if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"no JSON files in {path} or the folders in it")
+    videos = [read_sav(file) for file in files]
+    ids = [video.video_id for video in videos]
+    frames = []
+    for video in videos:
+        clip = video.video_id if ids.count(video.video_id) == 1 else f"{video.video_id}_{video.kind}"
+        frames += _frames(video, clip)
+    return Annotations(tuple(frames))
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a folder with `CLIP_manual.json` for each clip, or `CLIP_auto.json` where every mask has a score.
+
+    Returns what could not be kept. Raises `InputError` for a clip of several sizes.
+    """
+    unscored, renamed = 0, False
+    groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
+    for name, frames in groups:
+        video = _masklets(name, frames)
+        unscored += sum(mask.score is not None for frame in frames for mask in frame.masks) * (video.kind == "manual")
+        renamed |= any(frame.name != _frame_name(place) for place, frame in enumerate(frames))
+        write_sav(video, path / f"{name}_{video.kind}.json")
+    found = losses(annotations, replace(CAPACITY, scores=True, names=not renamed))
+    if unscored:
+        found.append(f"scores: those of {unscored} masks are not kept, for not every mask of their clip has one")
+    return found
+
+
+def _frame_name(place: int) -> str:
+    return f"{place * ANNOTATION_STRIDE:05d}.jpg"
+
+
+def _frames(video: SavMasklets, clip: str) -> list[Frame]:
+    frames = []
+    for place, rles in enumerate(video.masks):
+        scores = video.stability[place] if video.stability else [None] * len(rles)
+        masks = tuple(
+            ObjectMask(object_id, rle, score=score)
+            for object_id, rle, score in zip(video.object_ids, rles, scores, strict=True)
+            if coco.area(rle)
+        )
+        frames.append(Frame(_frame_name(place), video.size, masks, clip))
+    return frames
+
+
+def _masklets(name: str, frames: tuple[Frame, ...]) -> SavMasklets:
+    size = single_size(name, frames)
+    tracks = object_tracks(frames)
+    scores = [mask.score for frame in frames for mask in frame.masks]
+    scored = bool(scores) and None not in scores
+    absent = ObjectMask(0, encode_rle(np.zeros(size, bool)), score=0.0)
+    rows = [[track[place] or absent for track in tracks.values()] for place in range(len(frames))]
+    return SavMasklets(
+        video_id=name,
+        kind="auto" if scored else "manual",
+        size=size,
+        num_frames=(len(frames) - 1) * ANNOTATION_STRIDE + 1,
+        object_ids=tuple(tracks),
+        masks=tuple(tuple(dict(mask.rle) for mask in row) for row in rows),
+        stability=tuple(tuple(mask.score or 0.0 for mask in row) for row in rows) if scored else None,
+    )

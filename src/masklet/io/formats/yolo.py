@@ -1,0 +1,176 @@
+"""YOLO segmentation text: a line `class x0 y0 x1 y1 ...` for each object, as parts of the picture's width and height.
+
+A text file for each picture, empty where it has no objects, and the classes' names in `data.yaml`. Source:
+https://docs.ultralytics.com/datasets/segment/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
+from masklet.io.documents import write_text
+from masklet.io.formats.folders import files_below, find_picture, group_clips, picture_size
+from masklet.io.polygons import fill_polygons, outline_whole
+from masklet.types import Size
+
+CAPACITY = Capacity(identity=False, polygons=True)
+NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether the folder holds text files whose first line is a class and coordinates."""
+    if not path.is_dir():
+        return False
+    labels = _label_files(path)
+    lines = (line for file in labels[:20] for line in file.read_text(errors="replace").splitlines()[:1])
+    return bool(labels) and all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}\s*", line) for line in lines)
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a folder of label files; their pictures must be there, for the labels do not hold the size.
+
+    Raises `InputError` naming the file and line.
+    """
+    labels = _label_files(path)
+    if not labels:
+        raise InputError(f"no label files (*.txt) in {path} or the folders in it")
+    root = path / "labels" if (path / "labels").is_dir() else path
+    names = _read_names(path)
+    frames, largest = [], -1
+    for file in labels:
+        picture = find_picture(file, root, images)
+        if picture is None:
+            raise InputError(
+                f"{file} has no picture: looked in {images or 'the same folder and in images beside labels'}; "
+                "YOLO labels need it for the size"
+            )
+        size = picture_size(picture)
+        masks = _read_labels(file, size)
+        largest = max([largest, *(int(mask.category) for mask in masks)])
+        frames.append(Frame(file.relative_to(root).with_suffix(picture.suffix).as_posix(), size, tuple(masks)))
+    names = names or {number: f"class {number}" for number in range(largest + 1)}
+    named = [_named(frame, names, path) for frame in frames]
+    categories = tuple(Category(number + 1, name) for number, name in sorted(names.items()))
+    return Annotations(group_clips(named, path.name), categories)
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[str]:
+    """Write `labels/` and `data.yaml`; parts and holes of a mask are joined by cuts of no width.
+
+    Returns what could not be kept.
+    """
+    classes = {category.name: place for place, category in enumerate(annotations.categories)}
+    joined = 0
+    for frame in annotations.frames:
+        lines = []
+        for mask in frame.masks:
+            if mask.polygons is not None and len(mask.polygons) == 1:
+                outline = mask.polygons[0]
+            else:
+                joined += mask.polygons is not None
+                outline = tuple(outline_whole(mask.mask)) if mask.mask.any() else ()
+            if outline:
+                lines.append(_line(classes[mask.category], outline, frame.size))
+        write_text(path / "labels" / f"{frame.stem}.txt", "".join(lines))
+    write_text(path / "data.yaml", "path: .\ntrain: images\nval: images\nnames: " + _names(list(classes)) + "\n")
+    found = losses(annotations, CAPACITY)
+    if joined:
+        found.append(f"outlines: {joined} masks of several polygons become one polygon along their pixels")
+    return found
+
+
+def _label_files(path: Path) -> list[Path]:
+    root = path / "labels" if (path / "labels").is_dir() else path
+    return [file for file in files_below(root, ".txt") if file.name not in NAME_FILES]
+
+
+def _line(number: int, outline: tuple[float, ...], size: Size) -> str:
+    parts = np.asarray(outline).reshape(-1, 2) / [size.width, size.height]
+    return " ".join([str(number), *(f"{value:.9g}" for value in parts.ravel())]) + "\n"
+
+
+def _read_labels(file: Path, size: Size) -> list[ObjectMask]:
+    """The masks of one label file, numbered by line, their category the class number as text."""
+    masks = []
+    for row, line in enumerate(file.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {row}"
+        try:
+            number, *values = line.split()
+            category = str(int(number))
+            corners = np.array(values, float)
+        except ValueError as error:
+            raise InputError(f"{where}: expected a class number and coordinates; got {line[:60]!r}") from error
+        if len(corners) == 4:
+            raise InputError(f"{where}: it has a box, not an outline; these are YOLO detection labels")
+        if len(corners) % 2:
+            raise InputError(f"{where}: {len(corners)} coordinates do not make pairs of x and y")
+        polygon = (corners.reshape(-1, 2) * [size.width, size.height]).ravel().tolist()
+        rle = fill_polygons([polygon], size, where)
+        masks.append(ObjectMask(row, rle, category, polygons=(tuple(polygon),)))
+    return masks
+
+
+def _named(frame: Frame, names: dict[int, str], path: Path) -> Frame:
+    masks = []
+    for mask in frame.masks:
+        if int(mask.category) not in names:
+            raise InputError(f"{frame.path}, line {mask.object_id}: class {mask.category} has no name in {path}'s list")
+        masks.append(ObjectMask(mask.object_id, mask.rle, names[int(mask.category)], polygons=mask.polygons))
+    return Frame(frame.name, frame.size, tuple(masks))
+
+
+def _names(names: list[str]) -> str:
+    """A list in YAML's flow style, which JSON is a case of."""
+    return json.dumps(names, ensure_ascii=False)
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    """The classes' names from `data.yaml` or `classes.txt` in the folder or the one above; empty without either."""
+    for folder in (path, path.parent):
+        for name in NAME_FILES:
+            file = folder / name
+            if file.is_file():
+                text = file.read_text(encoding="utf-8")
+                lines = text.splitlines() if file.suffix == ".txt" else _yaml_names(text, file)
+                return dict(enumerate(lines)) if isinstance(lines, list) else lines
+    return {}
+
+
+def _yaml_names(text: str, file: Path) -> dict[int, str] | list[str]:
+    """The `names` of a YOLO data file, in any of the three ways that such files write them.
+
+    A reader of all of YAML would be a dependency for three lines.
+    """
+    found = re.search(r"^names:[ \t]*(.*)((?:\n(?:[ \t]+.*|-.*|[ \t]*))*)", text, re.MULTILINE)
+    if not found:
+        raise InputError(f"{file} lists no names; expected a line `names: [...]`")
+    flow, block = found.group(1).strip(), found.group(2)
+    if flow.startswith("["):
+        return _flow_list((flow + block).strip(), file)
+    numbered = re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", block, re.MULTILINE)
+    if numbered:
+        return {int(number): _unquoted(name) for number, name in numbered}
+    return [_unquoted(name) for name in re.findall(r"^\s*-\s+(.+?)\s*$", block, re.MULTILINE)]
+
+
+def _flow_list(flow: str, file: Path) -> list[str]:
+    try:
+        return [str(name) for name in json.loads(flow)]
+    except json.JSONDecodeError:
+        pass  # names in single or no quotes, which YAML allows and JSON does not
+    if not flow.endswith("]"):
+        raise InputError(f"{file}: the list of names does not end in ]")
+    return [_unquoted(name.strip()) for name in flow[1:-1].split(",") if name.strip()]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" else name

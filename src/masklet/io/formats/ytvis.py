@@ -1,0 +1,148 @@
+"""YouTube-VIS JSON: clips, with each object's masks over all frames in one record, as RLE.
+
+Source: https://youtube-vos.org/dataset/vis/ (COCO's layout, with `videos` in place of `images`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco
+
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
+from masklet.io.documents import member, read_json, size_of, write_json
+from masklet.io.formats.coco import category_records, read_categories, unique_ids
+from masklet.types import Size
+
+CAPACITY = Capacity(stills=False, scores=True, crowds=True)
+
+
+def recognise(path: Path, contents: Any) -> bool:
+    """Whether a file's JSON `contents` have YouTube-VIS's layout."""
+    if not path.is_file() or not isinstance(contents, dict) or "images" in contents:
+        return False
+    return {"videos", "annotations"} <= contents.keys()
+
+
+def read(path: Path, images: Path | None = None) -> Annotations:
+    """Read a YouTube-VIS JSON file. Raises `InputError` naming the annotation where ids or masks do not fit."""
+    contents = read_json(path)
+    categories = read_categories(contents, path)
+    names = {category.number: category.name for category in categories}
+    videos = {}
+    for video in member(contents, "videos", list, str(path)):
+        videos[member(video, "id", int, f"{path}, videos")] = video
+    masks: dict[int, dict[int, list[ObjectMask]]] = {number: defaultdict(list) for number in videos}
+    for annotation in member(contents, "annotations", list, str(path)):
+        where = f"{path}, annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
+        number = member(annotation, "video_id", int, where)
+        if number not in videos:
+            raise InputError(f"{where}: there is no video {number}; the ids of annotations and videos must match")
+        if annotation.get("category_id") not in names:
+            raise InputError(f"{where}: there is no category {annotation.get('category_id')}; there are {names}")
+        for frame, mask in _read_masks(annotation, videos[number], names, where):
+            masks[number][frame].append(mask)
+    frames = [
+        frame
+        for number, video in videos.items()
+        for frame in _read_frames(video, masks[number], f"{path}, video {number}")
+    ]
+    return Annotations(tuple(frames), categories)
+
+
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
+    """Write a YouTube-VIS JSON file. Returns what is lost. Raises `InputError` for a clip of many sizes."""
+    category_ids = {category.name: category.number for category in annotations.categories}
+    groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
+    videos, tracks = [], []
+    for number, (name, frames) in enumerate(groups, 1):
+        size = single_size(name, frames)
+        files = [f"{name}/{frame.name.rpartition('/')[2]}" for frame in frames]
+        videos.append(
+            {"id": number, "height": size.height, "width": size.width, "length": len(frames), "file_names": files}
+        )
+        tracks += [(number, size, object_id, track) for object_id, track in object_tracks(frames).items()]
+    ids = unique_ids([object_id for _, _, object_id, _ in tracks])
+    records = []
+    for record_id, (number, size, object_id, track) in zip(ids, tracks, strict=True):
+        first = next(mask for mask in track if mask is not None)
+        record = {"id": record_id, "video_id": number, "category_id": category_ids[first.category]}
+        record |= {"height": size.height, "width": size.width, "length": len(track)} | _track_record(track)
+        records.append(record if record_id == object_id else record | {"track_id": object_id})
+    write_json(path, {"videos": videos, "annotations": records, "categories": category_records(annotations)})
+    return losses(annotations, CAPACITY) + _track_losses([track for *_, track in tracks])
+
+
+def object_tracks(frames: tuple[Frame, ...]) -> dict[int, list[ObjectMask | None]]:
+    """Each object's mask on every one of `frames`, None where it has none, by object id in ascending order."""
+    found = [{mask.object_id: mask for mask in frame.masks} for frame in frames]
+    ids = sorted({object_id for masks in found for object_id in masks})
+    return {object_id: [masks.get(object_id) for masks in found] for object_id in ids}
+
+
+def single_size(clip: str, frames: tuple[Frame, ...]) -> Size:
+    """The one size of a clip's frames. Raises `InputError` where they differ."""
+    sizes = {frame.size for frame in frames}
+    if len(sizes) > 1:
+        raise InputError(f"clip {clip} has frames of {len(sizes)} sizes, {sorted(sizes)[:3]}; this format holds one")
+    return sizes.pop()
+
+
+def _read_masks(annotation: Any, video: Any, names: dict[int, str], where: str) -> list[tuple[int, ObjectMask]]:
+    size = size_of(video, where)
+    segmentations = member(annotation, "segmentations", list, where)
+    files = member(video, "file_names", list, where)
+    if len(segmentations) != len(files):
+        raise InputError(f"{where}: {len(segmentations)} masks for the {len(files)} frames of its video")
+    return [
+        (
+            index,
+            ObjectMask(
+                object_id=annotation.get("track_id", annotation.get("id", 0)),
+                rle=checked_rle(rle, size, f"{where}, frame {index}"),
+                category=names[annotation["category_id"]],
+                score=annotation.get("score"),
+                crowd=bool(annotation.get("iscrowd", 0)),
+            ),
+        )
+        for index, rle in enumerate(segmentations)
+        if rle is not None
+    ]
+
+
+def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], where: str) -> list[Frame]:
+    files = member(video, "file_names", list, where)
+    if not files:
+        raise InputError(f"{where}: it has no frames")
+    clip = files[0].rpartition("/")[0] or f"video_{video['id']}"
+    size = size_of(video, where)
+    return [Frame(file.removeprefix(f"{clip}/"), size, tuple(masks[index]), clip) for index, file in enumerate(files)]
+
+
+def _track_record(track: list[ObjectMask | None]) -> dict[str, Any]:
+    visible = [mask for mask in track if mask is not None]
+    scores = [mask.score for mask in visible if mask.score is not None]
+    record = {
+        "segmentations": [None if mask is None else dict(mask.rle) for mask in track],
+        "areas": [None if mask is None else int(coco.area(mask.rle)) for mask in track],
+        "bboxes": [None if mask is None else [float(value) for value in coco.toBbox(mask.rle)] for mask in track],
+        "iscrowd": int(any(mask.crowd for mask in visible)),
+    }
+    return record | {"score": sum(scores) / len(scores)} if scores else record
+
+
+def _track_losses(tracks: list[list[ObjectMask | None]]) -> list[str]:
+    visible = [[mask for mask in track if mask is not None] for track in tracks]
+    found = []
+    for what, values in (
+        ("scores: one score is kept", [{mask.score for mask in track} for track in visible]),
+        ("categories: one category is kept", [{mask.category for mask in track} for track in visible]),
+        ("crowds: one mark is kept", [{mask.crowd for mask in track} for track in visible]),
+    ):
+        varying = sum(len(kinds) > 1 for kinds in values)
+        if varying:
+            found.append(f"{what} for each of {varying} objects where it varies between frames")
+    return found

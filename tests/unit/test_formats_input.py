@@ -1,0 +1,236 @@
+"""Annotation files as people have them: variants that must be read, and damage that must be named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from masklet.errors import InputError, OutputError
+from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
+from masklet.io.formats import FORMATS, read_annotations, recognise, write_annotations
+from masklet.ops.rle import encode_rle
+from masklet.types import Size
+
+SIZE = Size(10, 12)
+BLOCK = np.zeros(SIZE, bool)
+BLOCK[2:6, 3:8] = True
+
+
+def coco(**changes) -> dict:
+    annotation = {"id": 7, "image_id": 1, "category_id": 2, "segmentation": encode_rle(BLOCK)}
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 10, "width": 12}],
+        "categories": [{"id": 2, "name": "cat"}],
+        "annotations": [annotation | changes],
+    }
+
+
+def ytvis(**changes) -> dict:
+    video = {"id": 1, "height": 10, "width": 12, "file_names": ["v/00000.jpg", "v/00001.jpg"]}
+    annotation = {"id": 7, "video_id": 1, "category_id": 2, "segmentations": [None, encode_rle(BLOCK)]}
+    return {"videos": [video], "categories": [{"id": 2, "name": "cat"}], "annotations": [annotation | changes]}
+
+
+def labelme(shape: dict) -> dict:
+    base = {"label": "cat", "points": [[3, 2], [8, 2], [8, 6], [3, 6]], "shape_type": "polygon", "group_id": None}
+    return {"imageHeight": 10, "imageWidth": 12, "imagePath": "a.png", "shapes": [base | shape]}
+
+
+def saved(folder: Path, contents: dict, name: str = "file.json") -> Path:
+    path = folder / name
+    path.write_text(json.dumps(contents))
+    return path
+
+
+def only_mask(annotations: Annotations) -> ObjectMask:
+    (pair,) = annotations.all_masks()
+    return pair[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_id": 5}, "annotation 7: there is no image 5"),
+        ({"category_id": 5}, "annotation 7: there is no category 5"),
+        ({"segmentation": {"size": [10, 12], "counts": [100, 30]}}, "annotation 7: .*130 pixels, the picture has 120"),
+        ({"segmentation": {"size": [10, 12], "counts": "0~"}}, "annotation 7: RLE counts .* damaged"),
+        (
+            {"segmentation": {"size": [12, 10], "counts": [120]}},
+            r"annotation 7: .*\[12, 10\], the picture's \[10, 12\]",
+        ),
+        ({"segmentation": [[1, 1, 5, 5, 20, 1]]}, r"annotation 7: polygon corner \(20, 1\) lies outside"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "annotation 7: a polygon needs at least 3"),
+        ({"segmentation": [[1, 1, 5, 5, 3]]}, "annotation 7: a polygon is numbers"),
+        ({"segmentation": []}, "annotation 7: no polygon"),
+    ],
+)
+def test_damaged_coco_names_the_annotation(tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        read_annotations(saved(tmp_path, coco(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"video_id": 5}, "annotation 7: there is no video 5"),
+        ({"segmentations": [None]}, "annotation 7: 1 masks for the 2 frames"),
+        ({"segmentations": [None, {"size": [10, 12], "counts": [1]}]}, "annotation 7, frame 1: .*add up to 1 "),
+    ],
+)
+def test_damaged_ytvis_names_the_annotation(tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        read_annotations(saved(tmp_path, ytvis(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"shape_type": "circle"}, "shape 0: a circle encloses no area"),
+        ({"points": [[1, 1], [2, 2], [40, 2]]}, r"shape 0: polygon corner \(40, 2\)"),
+        ({"shape_type": "mask", "mask": "!!!"}, "shape 0: its mask is no PNG"),
+        ({"label": None}, "shape 0: 'label' cannot be"),
+    ],
+)
+def test_damaged_labelme_names_the_shape(tmp_path, shape, words):
+    with pytest.raises(InputError, match=words):
+        read_annotations(saved(tmp_path, labelme(shape)))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("0 0.1 0.1 0.5", "line 1: 3 coordinates"),
+        ("0 0.1 0.1 0.5 0.5", "line 1: it has a box"),
+        ("0 0.1 0.1 0.5 0.5 3 0.1", "line 1: polygon corner .* outside"),
+        ("cat 0.1 0.1 0.5 0.5 0.9 0.1", "line 1: expected a class number"),
+        ("4 0.1 0.1 0.5 0.5 0.9 0.1", "line 1: class 4 has no name"),
+    ],
+)
+def test_damaged_yolo_names_the_line(tmp_path, line, words):
+    (tmp_path / "a.txt").write_text(line)
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    Image.new("L", (12, 10)).save(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=words):
+        read_annotations(tmp_path, "yolo")
+
+
+def test_yolo_needs_the_pictures(tmp_path):
+    (tmp_path / "a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    with pytest.raises(InputError, match="a.txt has no picture: looked in"):
+        read_annotations(tmp_path)
+    pictures = tmp_path / "elsewhere"
+    pictures.mkdir()
+    Image.new("L", (12, 10)).save(pictures / "a.png")
+    assert read_annotations(tmp_path, images=pictures).frames[0].size == SIZE
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["names: [cat, 'dog']", 'names: ["cat", "dog"]', "names:\n  0: cat\n  1: dog\nnc: 2", "names:\n- cat\n- dog"],
+)
+def test_yolo_names_in_every_usual_style(tmp_path, names):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels/a.txt").write_text("1 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    (tmp_path / "data.yaml").write_text(f"path: .\n{names}\n")
+    Image.new("L", (12, 10)).save(tmp_path / "images/a.jpg")
+    found = read_annotations(tmp_path)
+    assert [category.name for category in found.categories] == ["cat", "dog"]
+    assert only_mask(found).category == "dog"
+
+
+def test_labelme_rectangles_and_groups(tmp_path):
+    contents = labelme({"shape_type": "rectangle", "points": [[3, 2], [8, 6]], "group_id": 4})
+    contents["shapes"].append(contents["shapes"][0] | {"points": [[0, 0], [1, 1]]})
+    mask = only_mask(read_annotations(saved(tmp_path, contents)))
+    assert mask.object_id == 4
+    assert mask.mask.sum() == BLOCK.sum() + 1
+    assert mask.mask[BLOCK].all() and mask.mask[0, 0]
+
+
+def test_coco_takes_uncompressed_rle_and_crowds(tmp_path):
+    contents = coco(segmentation={"size": [10, 12], "counts": [32, 4, 84]}, iscrowd=1)
+    mask = only_mask(read_annotations(saved(tmp_path, contents)))
+    assert mask.crowd and mask.mask.sum() == 4 and isinstance(mask.rle["counts"], str)
+
+
+@pytest.mark.parametrize("cut", [10, 60, -1])
+def test_truncated_json_is_called_cut_off(tmp_path, cut):
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(coco())[:cut])
+    with pytest.raises(InputError, match=r"cut\.json is cut off"):
+        read_annotations(path)
+
+
+def test_what_is_not_json_is_said_with_its_place(tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text('{"images": [}], "annotations": []}')
+    with pytest.raises(InputError, match="line 1, column 13"):
+        recognise(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        recognise(path)
+
+
+def test_unknown_layouts_say_what_was_looked_for(tmp_path):
+    with pytest.raises(InputError, match="looked for JSON of COCO"):
+        recognise(saved(tmp_path, {"hello": 1}))
+    with pytest.raises(InputError, match="no such file"):
+        recognise(tmp_path / "nowhere.json")
+    with pytest.raises(InputError, match="unknown format 'pascal'; there are coco"):
+        read_annotations(tmp_path, "pascal")
+
+
+@pytest.mark.parametrize("format", ["davis", "yolo", "sav", "labelme", "masklets"])
+def test_an_empty_folder_is_said_to_be_empty(tmp_path, format):
+    with pytest.raises(InputError, match=f"no .* in {tmp_path}"):
+        read_annotations(tmp_path, format)
+
+
+def test_masks_of_another_size_and_repeated_ids_are_refused():
+    mask = ObjectMask(1, encode_rle(BLOCK))
+    with pytest.raises(InputError, match="mask of object 1 is 12 x 10 pixels, its picture 12 x 11"):
+        Frame("a.jpg", Size(11, 12), (mask,))
+    with pytest.raises(InputError, match="object 1 appears twice"):
+        Frame("a.jpg", SIZE, (mask, mask))
+    with pytest.raises(InputError, match="unknown category 'object'"):
+        Annotations((Frame("a.jpg", SIZE, (mask,)),), (Category(1, "cat"),))
+
+
+def test_overlap_and_large_ids_are_named_when_davis_loses_them(tmp_path):
+    inner = np.zeros(SIZE, bool)
+    inner[3, 4] = True
+    masks = (ObjectMask(0, encode_rle(inner)), ObjectMask(70000, encode_rle(BLOCK)))
+    lost = write_annotations(Annotations((Frame("a.jpg", SIZE, masks),)), tmp_path, "davis")
+    assert [sentence.split(":")[0] for sentence in lost] == ["overlap", "ids"]
+    index = np.array(Image.open(tmp_path / "a.png"))
+    assert index[3, 4] == 1 and (index == 2).sum() == BLOCK.sum() - 1
+
+
+def test_a_score_that_varies_over_a_clip_is_named_when_ytvis_averages_it(tmp_path):
+    frames = [
+        Frame(f"{place:05d}.jpg", SIZE, (ObjectMask(1, encode_rle(BLOCK), score=score),), "clip")
+        for place, score in enumerate((0.2, 0.6))
+    ]
+    lost = write_annotations(Annotations(tuple(frames)), tmp_path / "out.json", "ytvis")
+    assert lost == ("scores: one score is kept for each of 1 objects where it varies between frames",)
+    assert only_mask(Annotations(read_annotations(tmp_path / "out.json").frames[:1])).score == pytest.approx(0.4)
+
+
+def test_clips_of_several_sizes_are_refused_where_one_is_held(tmp_path):
+    frames = (Frame("00000.jpg", SIZE, (), "clip"), Frame("00001.jpg", Size(5, 5), (), "clip"))
+    for format in ("ytvis", "sav", "masklets"):
+        with pytest.raises(InputError, match="clip clip has frames of 2 sizes"):
+            write_annotations(Annotations(frames), tmp_path / "out", format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_place_that_cannot_be_written_is_named(tmp_path, format):
+    (tmp_path / "file").write_text("in the way")
+    mask = ObjectMask(1, encode_rle(BLOCK))
+    with pytest.raises(OutputError, match="file"):
+        write_annotations(Annotations((Frame("00000.jpg", SIZE, (mask,), "clip"),)), tmp_path / "file/below", format)
