@@ -74,6 +74,23 @@ class ClipDataset(Protocol):
         ...
 
 
+class Joined:
+    """Several datasets as one, one after another."""
+
+    def __init__(self, parts: Sequence[ClipDataset]) -> None:
+        self.parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in self.parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
+        """Entry `index`, counted through all parts."""
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[which - 1]) if which else 0
+        return self.parts[which].clip(index - first, generator, num_frames)
+
+
 def choose_frames(
     available: Sequence[int],
     num_frames: int,

@@ -124,14 +124,15 @@ def warp_mask(mask: NDArray[Any], matrix: NDArray[np.float64], size: int) -> NDA
     return _warp(mask, matrix, size, cv2.INTER_NEAREST, 0)
 
 
+def to_opencv(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A map [... 3 3] between pixel places whose centres are at .5, as OpenCV has it: centres at whole numbers."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.linalg.inv(half) @ matrix @ half
+
+
 def _warp(array: NDArray[Any], matrix: NDArray[np.float64], size: int, interpolation: int, fill: Any) -> NDArray[Any]:
-    """OpenCV puts pixel centres at whole numbers, our matrices at .5; shift in and out again."""
-    centred = (
-        np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ matrix @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    )
-    return cv2.warpAffine(
-        array, centred[:2], (size, size), flags=interpolation | cv2.WARP_INVERSE_MAP, borderValue=fill
-    )
+    flags = interpolation | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(array, to_opencv(matrix)[:2], (size, size), flags=flags, borderValue=fill)
 
 
 def _shows_object(clip: Clip, min_area: int) -> bool:

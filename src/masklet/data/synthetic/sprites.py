@@ -1,0 +1,127 @@
+"""Cut-outs to put into synthetic scenes: colour with an opacity, from photographs with masks or from drawings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+
+from masklet.data.clips import Clip, ClipDataset
+from masklet.data.prompts import tight_box
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MARGIN = 2
+"""Clear pixels around a cut-out, so that warping it never smears its edge over the scene."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sprite:
+    """colour: uint8 RGB [h w 3]; alpha: uint8 [h w], 255 inside, clear for `MARGIN` pixels all around."""
+
+    colour: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]
+
+    @property
+    def longest_side(self) -> int:
+        return max(self.alpha.shape)
+
+    def shrunk(self, side: float) -> Sprite:
+        """The sprite at no more than `side` pixels, if that is clearly smaller than it is."""
+        scale = side / self.longest_side
+        if scale > 0.8:
+            return self
+        height, width = (max(3, round(length * scale)) for length in self.alpha.shape)
+        colour = cv2.resize(self.colour, (width, height), interpolation=cv2.INTER_AREA)
+        alpha = cv2.resize(self.alpha, (width, height), interpolation=cv2.INTER_AREA)
+        return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+
+
+class SpriteSource(Protocol):
+    """Anything that draws sprites at random. Must be picklable."""
+
+    def sprite(self, generator: np.random.Generator) -> Sprite:
+        """One sprite; all chance comes from `generator`."""
+        ...
+
+
+class CutOuts:
+    """Objects cut out of still pictures with masks.
+
+    min_share: objects below this share of their picture are too coarse to enlarge; max_border: of an object's outline
+    box, the share that may lie on the picture's edge, where the object is cut off.
+    """
+
+    attempts = 3
+
+    def __init__(self, stills: ClipDataset, *, min_share: float = 0.01, max_border: float = 0.35) -> None:
+        self.stills = stills
+        self.min_share = min_share
+        self.max_border = max_border
+
+    def sprite(self, generator: np.random.Generator) -> Sprite:
+        """A random object of a random picture; one that is cut off where a few pictures hold no other.
+
+        A picture without any object at all is taken whole.
+        """
+        for attempt in range(self.attempts):
+            clip = draw_still(self.stills, generator)
+            candidates = generator.permutation(large_objects(clip, self.min_share))
+            for object_id in candidates[:2]:
+                if _border_share(clip.masks[0] == object_id) <= self.max_border:
+                    return cut_out(clip, int(object_id))
+            if len(candidates) and attempt == self.attempts - 1:
+                return cut_out(clip, int(candidates[0]))
+        return Sprite(clip.frames[0], clear_margin(np.full(clip.size, 255, np.uint8)))
+
+
+def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
+    """The objects that cover at least `min_share` of a still, or else the largest one, if there is any."""
+    areas = np.bincount(clip.masks[0].ravel())
+    areas[0] = 0
+    return np.flatnonzero(areas >= max(1, min(min_share * clip.masks[0].size, areas.max())))
+
+
+def cut_out(clip: Clip, object_id: int) -> Sprite:
+    """Object `object_id` of a still, with its surroundings of a few pixels in clear."""
+    mask = (clip.masks[0] == object_id).astype(np.uint8) * 255
+    x0, y0, x1, y1 = tight_box(mask > 0).astype(int)
+    sides = (MARGIN, MARGIN, MARGIN, MARGIN)
+    alpha = cv2.copyMakeBorder(mask[y0:y1, x0:x1], *sides, cv2.BORDER_CONSTANT, value=0)
+    colour = cv2.copyMakeBorder(clip.frames[0, y0:y1, x0:x1], *sides, cv2.BORDER_REPLICATE)
+    return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+
+
+def clear_margin(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`alpha` [h w] with its outermost pixels cleared in place, so that warping never smears them over the scene."""
+    alpha[:MARGIN] = alpha[-MARGIN:] = 0
+    alpha[:, :MARGIN] = alpha[:, -MARGIN:] = 0
+    return alpha
+
+
+def continue_colours(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Outside the object (`alpha` low) colours become a blur of those inside: no old background shows at the edge.
+
+    Farther than the blur reaches they stay as they are.
+    """
+    inside = (alpha > 127).astype(np.uint8) * 255
+    spread = cv2.GaussianBlur(cv2.bitwise_and(colour, cv2.merge([inside] * 3)), (9, 9), 2)
+    total = cv2.GaussianBlur(inside, (9, 9), 2)
+    reached = (total > 8) & (inside == 0)
+    result = colour.copy()
+    result[reached] = np.minimum(spread[reached] * (255 / total[reached, None]), 255).astype(np.uint8)
+    return result
+
+
+def draw_still(stills: ClipDataset, generator: np.random.Generator) -> Clip:
+    """A random picture of a dataset."""
+    return stills.clip(int(generator.integers(len(stills))), generator, 1)
+
+
+def _border_share(mask: NDArray[np.bool_]) -> float:
+    x0, y0, x1, y1 = tight_box(mask)
+    on_edge = float(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
+    return on_edge / float(2 * (x1 - x0 + y1 - y0))
