@@ -11,14 +11,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.batches import ClipBatch
 from masklet.data.cache import CachedStills, build_cache
-from masklet.data.clips import ClipDataset
+from masklet.data.clips import ClipDataset, Joined
 from masklet.data.layouts.pairs import PairFolder
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
-from masklet.train.recipe import Part, Source, Stage
+from masklet.data.synthetic import CutOuts, Disguises, Glyphs, Shapes, SyntheticClips
+from masklet.data.synthetic.sprites import SpriteSource
+from masklet.data.transforms import Augmentation
+from masklet.train.recipe import Part, Source, Stage, Synthetic
 
-CACHED_SIDE = 512
-"""Longest side, in pixels, that stills are shrunk to when they are cached for training."""
+CACHE_SCALE = 2
+"""Stills are cached at twice the training size: a crop may show half of one without blur."""
+
+EXTENT = 0.6
+"""Procedural shapes are drawn this large, relative to the frame."""
 
 
 class Feed(Dataset[tuple[Part, ClipBatch]]):
@@ -39,27 +45,49 @@ class Feed(Dataset[tuple[Part, ClipBatch]]):
         return self.stage.parts[number], self._batches[number][index]
 
     def _open(self, part: Part, cache: Path, rank: int, world_size: int) -> Batches:
-        augmentation = self.stage.augmentation
-        sources = [
-            MixSource(open_source(source, cache), source.weight, augmentation, part.frames) for source in part.sources
-        ]
         return Batches(
-            Mix(sources, seed=self.seed),
+            Mix(
+                [open_mix_source(source, part.frames, self.stage.augmentation, cache) for source in part.sources],
+                seed=self.seed,
+            ),
             clips_per_batch=part.clips,
             num_objects=part.objects * part.sessions,
             repeat=part.frames == 1,
-            min_area=augmentation.min_area,
+            min_area=self.stage.augmentation.min_area,
             rank=rank,
             world_size=world_size,
         )
 
 
-def open_source(source: Source, cache: Path) -> ClipDataset:
-    """The data set of a source; folders of stills are packed once into a folder under `cache`."""
+def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augmentation, cache: Path) -> MixSource:
+    """A source as a part of a mix. Synthetic scenes are varied enough, and are of the right size already."""
+    side = CACHE_SCALE * augmentation.size
+    if isinstance(source, Synthetic):
+        plain = Augmentation(augmentation.size, min_area=augmentation.min_area)
+        return MixSource(
+            open_synthetic(source, augmentation.size, cache / str(side), side), source.weight, plain, frames
+        )
+    return MixSource(open_source(source, cache / str(side), side), source.weight, augmentation, frames)
+
+
+def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
+    """The data set of a source; folders of stills are packed once, at most `side` pixels long, under `cache`."""
     folder = Path(source.path)
-    packed = cache / folder.name
-    build_cache(PairFolder(folder), packed, CACHED_SIDE)
-    return CachedStills(packed, merge_indices=source.merge)
+    build_cache(PairFolder(folder), cache / folder.name, side)
+    return CachedStills(cache / folder.name, merge_indices=source.merge)
+
+
+def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
+    """Scenes of `size` x `size` pixels from the stills of a source."""
+    stills = Joined([open_source(entry, cache, side) for entry in source.stills])
+    sprites: list[tuple[SpriteSource, float]] = [
+        (CutOuts(stills), source.cut_outs),
+        (Disguises(stills), source.disguises),
+        (Shapes(int(EXTENT * size), stills), source.shapes),
+    ]
+    if source.font:
+        sprites.append((Glyphs(source.font), source.glyphs))
+    return SyntheticClips(stills, sprites, size)
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:

@@ -21,15 +21,32 @@ _PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), 
 
 @dataclass(frozen=True)
 class Source:
-    """A share of the training data.
+    """Annotated pictures or clips on disk.
 
-    path: where it lies, see `masklet.train.feed.open_source`; weight: how often a clip is drawn from it, relative to
-    the others; merge: the probability with which all objects of a still are taken as one.
+    path: where they lie, in a layout that `masklet.train.feed.open_source` knows; weight: how often a clip is drawn
+    from here, relative to the other sources; merge: the probability with which all objects of a still are taken as one.
     """
 
     path: str
     weight: float = 1.0
     merge: float = 0.0
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Scenes painted from stills: things cut out of them, disguised, drawn and borrowed, over them as backgrounds.
+
+    stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs: how often a thing is of
+    that kind, relative to the others; font: a file with colour glyphs, None to leave them out.
+    """
+
+    stills: tuple[Source, ...]
+    weight: float = 1.0
+    cut_outs: float = 0.45
+    disguises: float = 0.25
+    shapes: float = 0.2
+    glyphs: float = 0.1
+    font: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class Part:
     `objects` objects each; weight: how often a batch is of this kind, relative to the others.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[Source | Synthetic, ...]
     clips: int = 1
     frames: int = 1
     sessions: int = 1
