@@ -97,7 +97,8 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise DeviceError(f"device {str(device)!r} is not available here ({reason}); leave it out or use 'cpu'") from error
+        message = f"device {str(device)!r} is not available here ({reason}); leave it out or use 'cpu'"
+        raise DeviceError(message) from error
     return chosen
 
 
@@ -166,7 +167,8 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
             f"{path} was refused: it is damaged, or it holds code and not only weights ({_first_line(error)})"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again") from error
+        message = f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again"
+        raise CheckpointError(message) from error
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no weights: expected a dict of tensors, or one under the key 'model'")

@@ -80,6 +80,16 @@ class Prompt:
         elif not len(self.points) and self.box is None:
             raise PromptError("an empty prompt: give points, a box or a mask")
 
+    def followed_by(self, later: Prompt) -> Prompt:
+        """Both prompts as one: points add up, a later box replaces an earlier one, a mask replaces everything."""
+        if self.mask is not None or later.mask is not None:
+            return later
+        return Prompt(
+            points=np.concatenate((self.points, later.points)),
+            labels=np.concatenate((self.labels, later.labels)),
+            box=self.box if later.box is None else later.box,
+        )
+
     def check_within(self, size: Size) -> None:
         """Raise `PromptError` where a point, box or mask does not fit a picture of `size`."""
         height, width = size

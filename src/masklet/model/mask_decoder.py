@@ -114,9 +114,7 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, width: int, num_layers: int, feedforward: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            TwoWayLayer(width, feedforward, first=index == 0) for index in range(num_layers)
-        )
+        self.layers = nn.ModuleList(TwoWayLayer(width, feedforward, first=index == 0) for index in range(num_layers))
         self.final_attn_token_to_image = Attention(width, width // 2)
         self.norm_final_attn = nn.LayerNorm(width)
 

@@ -6,6 +6,7 @@ memories a frame sees.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +77,7 @@ class Network(nn.Module):
         return self.no_obj_ptr.dtype
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Normalised RGB [b 3 S S], S any multiple of 32, to features; the finest two as the mask decoder takes them."""
+        """Normalised RGB [b 3 S S], S any multiple of 32, to features; the finest two as the decoder takes them."""
         stride4, stride8, stride16 = self.image_encoder(pixels.to(self.dtype))
         decoder = self.sam_mask_decoder
         return ImageFeatures(decoder.conv_s0(stride4), decoder.conv_s1(stride8), stride16)
@@ -105,10 +106,8 @@ class Network(nn.Module):
         `stability_fallback` lets an unstable single mask be replaced by the best reading.
         """
         every = self._candidates(features, conditioned, points, mask_logits)
-        if multimask:
-            candidates = every.ambiguous()
-        else:
-            candidates = every.stable_single() if stability_fallback else every.single()
+        single = every.stable_single if stability_fallback else every.single
+        candidates = every.ambiguous() if multimask else single()
         rows = torch.arange(len(candidates.iou), device=candidates.iou.device)
         best = candidates.iou.argmax(1)
         present = candidates.presence > 0
@@ -155,13 +154,14 @@ class Network(nn.Module):
             memory = memory + absent * self.no_obj_embed_spatial[..., None, None]
         return memory
 
-    def memory_positions(self, height: int, width: int, slot: int) -> Tensor:
-        """Positions [height*width m] of a memory map in temporal slot 0 (conditioning) to 6 (the frame just before).
+    def memory_positions(self, height: int, width: int, slots: Sequence[int]) -> Tensor:
+        """Positions [n*height*width m] of n memory maps in temporal slots 0 (conditioning) to 6 (the frame before).
 
         Slot 0 is the table's last row, slot 6 its first (official `_prepare_memory_conditioned_features`).
         """
         place = sine_map(height, width, self.config.memory_width, self.device).flatten(1).T
-        return (place + self.maskmem_tpos_enc[NUM_TEMPORAL_SLOTS - slot - 1, 0]).to(self.dtype)
+        rows = [NUM_TEMPORAL_SLOTS - 1 - slot for slot in slots]
+        return (place + self.maskmem_tpos_enc[rows, 0]).flatten(0, 1).to(self.dtype)
 
     def pointer_positions(self, offsets: Tensor, longest: int) -> Tensor:
         """Positions [n m] of object pointers `offsets` frames away, [n], `longest` being the farthest allowed.
@@ -178,7 +178,7 @@ class Network(nn.Module):
         self, features: ImageFeatures, conditioned: Tensor, points: Points | None, mask_logits: Tensor | None
     ) -> MaskCandidates:
         height, width = conditioned.shape[-2:]
-        batch = max(len(conditioned), len(points.xy) if points else 1, len(mask_logits) if mask_logits is not None else 1)
+        batch = max(len(part) for part in (conditioned, points and points.xy, mask_logits) if part is not None)
         if points is None:
             points = no_points(batch, conditioned.device)
         if mask_logits is not None:

@@ -1,0 +1,1 @@
+"""What users call: pictures, clips and streams in, masks out."""

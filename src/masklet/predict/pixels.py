@@ -1,0 +1,35 @@
+"""From uint8 pictures to what the network sees.
+
+Pictures and clips are resized differently, as in the official code: its picture predictor resizes float tensors
+bilinearly with antialiasing, its folder loader 8-bit images with Pillow's bicubic filter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from masklet.model.image_encoder import PIXEL_MEAN, PIXEL_STD
+from masklet.model.layers import resize_bilinear
+
+
+def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
+    """A picture, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
+    return _normalise(resize_bilinear(pixels, image_size, image_size, antialias=True))
+
+
+def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
+    """A video frame, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
+    resized = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float() / 255
+    return _normalise(pixels)
+
+
+def _normalise(pixels: Tensor) -> Tensor:
+    mean = torch.tensor(PIXEL_MEAN, device=pixels.device)[:, None, None]
+    std = torch.tensor(PIXEL_STD, device=pixels.device)[:, None, None]
+    return (pixels - mean) / std

@@ -1,0 +1,388 @@
+"""Tracking through a clip: prompts on any frame at any time, propagation either way.
+
+Read `VideoSession._advance` to follow one frame; it conditions, decodes and commits through `masklet.tracking.step`.
+Source: SAM 2 paper, section 4; official `sam2_video_predictor.py`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from masklet.errors import InputError, PromptError
+from masklet.io.frames import open_frames
+from masklet.model.image_encoder import ImageFeatures
+from masklet.model.layers import resize_bilinear
+from masklet.model.network import Network
+from masklet.ops.components import fill_holes_and_specks
+from masklet.ops.coordinates import to_model_mask, to_model_points
+from masklet.ops.masks import non_overlapping
+from masklet.predict.pixels import frame_pixels
+from masklet.tracking.memory import FrameResult, RecallPlan, let_go, plan_recall
+from masklet.tracking.policy import DEFAULT, TrackingPolicy
+from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
+from masklet.types import FrameMasks, Prompt
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Direction = Literal["forward", "backward", "both"]
+Keep = Literal["all", "window"]
+
+MAX_CACHED_FEATURES = 4
+MAX_OBJECTS_IN_STEP = 16
+"""More objects than this are decoded in several batches, which bounds the memory one frame takes."""
+
+
+@dataclass(eq=False)
+class Track:
+    """One object: its prompts, the results not yet committed, those that are, and which frames a pass has been over
+    (with its direction), each keyed by frame."""
+
+    prompts: dict[int, Prompt] = field(default_factory=dict)
+    drafts: dict[int, FrameResult] = field(default_factory=dict)
+    history: dict[int, FrameResult] = field(default_factory=dict)
+    visited: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def conditioning(self) -> list[int]:
+        """Numbers of the conditioning frames, ascending."""
+        return sorted(frame for frame, result in self.history.items() if result.conditioning)
+
+    def latest(self, frame: int) -> FrameResult | None:
+        """The newest result on a frame, committed or not."""
+        return self.drafts.get(frame) or self.history.get(frame)
+
+    def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, stride: int) -> RecallPlan:
+        """What `frame` of this object may look back at."""
+        conditioning = self.conditioning
+        tracked = self.history.keys() - set(conditioning)
+        return plan_recall(
+            frame, conditioning=conditioning, tracked=tracked, num_frames=num_frames, reverse=reverse, stride=stride
+        )
+
+
+class VideoSession:
+    """Objects in one clip.
+
+    model: from `masklet.load`; source: whatever `masklet.io.frames.open_frames` takes (a video file, a folder or glob
+    of pictures, an array, any iterable); keep: "all" lets any frame be revisited, "window" lets go what one pass in one
+    direction no longer needs, for constant memory with exactly the same results; policy: what else may differ.
+
+    Raises `InputError` for a source that cannot be read.
+    """
+
+    def __init__(self, model: Network, source: Any, *, keep: Keep = "all", policy: TrackingPolicy = DEFAULT) -> None:
+        if keep not in ("all", "window"):
+            raise InputError(f"keep is 'all' or 'window', not {keep!r}")
+        self.model = model
+        self.frames = open_frames(source, revisit=keep == "all")
+        self.size = self.frames.size
+        self.keep = keep
+        self.policy = policy
+        self.tracks: dict[int, Track] = {}
+        self.features: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._last: tuple[int, bool] | None = None  # the frame tracked last and its direction
+
+    @property
+    def num_frames(self) -> int | None:
+        """Frames in the clip; None where its end is not known."""
+        try:
+            return len(self.frames)
+        except TypeError:
+            return None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """All objects, in the order they were first prompted."""
+        return tuple(self.tracks)
+
+    @property
+    def history_bytes(self) -> int:
+        """Bytes held to remember all objects, exactly."""
+        results = (result for track in self.tracks.values() for result in track.history.values())
+        return sum(result.num_bytes for result in results)
+
+    def add(
+        self,
+        object_id: int,
+        frame: int = 0,
+        *,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        replace: bool = False,
+    ) -> FrameMasks:
+        """Prompt an object, new or known, on a frame; earlier points there are kept unless `replace`.
+
+        points: (n, 2) x, y in video pixels; labels: (n,) 1 object, 0 not the object, all 1 where left out; box: (4,)
+        x0, y0, x1, y1; mask: (H, W) bool, alone. Returns the masks on that frame. `propagate` carries the change
+        through the clip. Raises `PromptError`.
+        """
+        prompt = Prompt.of(points, labels, box, mask)
+        prompt.check_within(self.size)
+        return self.prompt(object_id, frame, prompt, replace=replace)
+
+    @torch.no_grad()
+    def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
+        """`add` with a prompt already made; points may lie outside the picture."""
+        self._check_frame(frame)
+        self._check_window(frame)
+        track = self.tracks.get(object_id, Track())
+        earlier = track.prompts.get(frame)
+        if earlier is not None and not replace:
+            prompt = earlier.followed_by(prompt)
+        features = self._features(frame)
+        track.drafts[frame] = self._answer(track, frame, features, prompt)
+        track.prompts[frame] = prompt
+        self.tracks[object_id] = track
+        return self.preview(frame)
+
+    @torch.no_grad()
+    def preview(self, frame: int) -> FrameMasks:
+        """The masks known on a frame, of all objects that have one there."""
+        results = {object_id: track.latest(frame) for object_id, track in self.tracks.items()}
+        return self._frame_masks(frame, {i: result for i, result in results.items() if result and _has_mask(result)})
+
+    def clear(self, object_id: int, frame: int) -> FrameMasks:
+        """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`."""
+        track = self._track(object_id)
+        track.prompts.pop(frame, None)
+        track.drafts.pop(frame, None)
+        track.visited.pop(frame, None)
+        if frame in track.history:
+            track.history[frame] = replace(track.history[frame], conditioning=False)
+        return self.preview(frame)
+
+    def remove(self, object_id: int) -> None:
+        """Forget an object; the others are not touched. Raises `PromptError` for an unknown one."""
+        self._track(object_id)
+        del self.tracks[object_id]
+
+    def reset(self) -> None:
+        """Forget all objects."""
+        self.tracks.clear()
+        self._last = None
+
+    def propagate(
+        self, start: int | None = None, num_frames: int | None = None, direction: Direction = "forward"
+    ) -> Iterator[FrameMasks]:
+        """Track all prompted objects through the clip, yielding each frame's masks as it is done.
+
+        start: first frame, None for the first (backward: the last) prompt's; num_frames: how many frames, None for all
+        there are; direction: "both" goes forward first and then backward from the frame before each object's first
+        prompt, so that a frame may come twice, each time with other objects. Prompts may be added and objects removed
+        between frames. Raises `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off, all
+        frames before having been yielded.
+        """
+        if direction not in ("forward", "backward", "both"):
+            raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
+        if num_frames is not None and num_frames < 0:
+            raise InputError(f"num_frames must be 0 or more, not {num_frames}")
+        if start is not None:
+            self._check_frame(start)
+        self.settle()
+        first, last = self._prompted_range()
+        if direction == "backward":
+            yield from self._pass(last if start is None else start, num_frames, reverse=True)
+            return
+        yield from self._pass(first if start is None else start, num_frames, reverse=False)
+        if direction == "both":
+            yield from self._pass((last if start is None else start) - 1, num_frames, reverse=True, second=True)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Commit what was prompted since the last frame, so that further frames recall it."""
+        for track in self.tracks.values():
+            for frame, result in sorted(track.drafts.items()):
+                features = self._features(frame)
+                committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
+                track.history[frame] = committed.row(0, self._storage)
+            track.drafts.clear()
+
+    def _pass(self, start: int, num_frames: int | None, *, reverse: bool, second: bool = False) -> Iterator[FrameMasks]:
+        """One direction. On the second pass of "both" an object is tracked before its first prompt only."""
+        step = -1 if reverse else 1
+        frame, left = start, num_frames
+        while frame >= 0 and (left is None or left > 0) and self._exists(frame):
+            self.settle()
+            yield self.advance(frame, reverse=reverse, before_first_prompt=second)
+            frame += step
+            left = None if left is None else left - 1
+
+    @torch.no_grad()
+    def advance(self, frame: int, *, reverse: bool = False, before_first_prompt: bool = False) -> FrameMasks:
+        """Track one frame: condition it on each object's memories, decode, commit, and return the masks.
+
+        Frames come one after the other, in either direction; `propagate` and `Stream` see to that.
+        """
+        self._check_order(frame, reverse)
+        active = {
+            object_id: track
+            for object_id, track in self.tracks.items()
+            if self._is_active(track, frame, reverse, before_first_prompt)
+        }
+        tracked = [track for track in active.values() if not _is_conditioning(track, frame)]
+        for group in self._in_step(tracked, frame, reverse):
+            self._track_group(group, frame, reverse)
+        for track in active.values():
+            track.visited[frame] = reverse
+            if self.keep == "window":
+                let_go(track.history, frame, reverse=reverse, stride=self.policy.memory_stride)
+                track.visited = {past: way for past, way in track.visited.items() if past in track.history}
+        self._last = (frame, reverse)
+        return self._frame_masks(frame, {object_id: track.history[frame] for object_id, track in active.items()})
+
+    def _track_group(self, group: Sequence[tuple[Track, RecallPlan]], frame: int, reverse: bool) -> None:
+        """Objects whose recall has one shape, together along the batch."""
+        features = self._features(frame)
+        conditioned = condition_frame(self.model, features, [(track.history, plan) for track, plan in group])
+        decoded = decode_frame(self.model, features, conditioned, NO_CUE)
+        # A tracked frame is remembered as decoded, and shown with its holes filled.
+        result = commit(self.model, features, draft(frame, decoded, reverse=reverse), binarise=False)
+        shown = replace(result, logits=self._cleaned(decoded.logits))
+        for row, (track, _) in enumerate(group):
+            track.history[frame] = shown.row(row, self._storage)
+
+    def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
+        """Tracks with their plans, in batches whose plans have the same shape."""
+        stride = self.policy.memory_stride
+        planned = [(track, track.recall_plan(frame, self.num_frames, reverse, stride)) for track in tracks]
+
+        def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
+            return len(item[1].maps), len(item[1].pointers)
+
+        for _, alike in groupby(sorted(planned, key=shape), key=shape):
+            members = list(alike)
+            for begin in range(0, len(members), MAX_OBJECTS_IN_STEP):
+                yield members[begin : begin + MAX_OBJECTS_IN_STEP]
+
+    def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
+        """Decode a prompt. A frame that no pass has been over recalls nothing, even where memories exist."""
+        seen = frame in track.visited
+        reverse = track.visited.get(frame, False)
+        recalls = []
+        if seen and track.history:
+            plan = track.recall_plan(frame, self.num_frames, reverse, self.policy.memory_stride)
+            recalls = [(track.history, plan)] if plan.maps else []
+        conditioned = condition_frame(self.model, features, recalls)
+        decoded = decode_frame(
+            self.model,
+            features,
+            conditioned,
+            self._cue(prompt, track.latest(frame)),
+            stability_fallback=self.policy.stability_fallback,
+        )
+        result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition, reverse=reverse)
+        return replace(result, logits=self._cleaned(decoded.logits))
+
+    def _cue(self, prompt: Prompt, earlier: FrameResult | None) -> Cue:
+        image_size, device = self.model.config.image_size, self.model.device
+        if prompt.mask is not None:
+            return Cue(mask=to_model_mask(prompt.mask, image_size, device))
+        points = to_model_points(prompt.points, prompt.labels, prompt.box, self.size, image_size, device)
+        logits = None if earlier is None or earlier.logits is None else earlier.logits.to(device)
+        return Cue(points=points, earlier_logits=logits)
+
+    def _cleaned(self, logits: Tensor) -> Tensor:
+        policy = self.policy
+        return fill_holes_and_specks(logits, hole_area=policy.fill_hole_area, speck_area=policy.remove_speck_area)
+
+    def _frame_masks(self, frame: int, results: dict[int, FrameResult]) -> FrameMasks:
+        device = self.model.device
+        if not results:
+            return FrameMasks(frame, (), torch.zeros(0, *self.size, device=device), torch.zeros(0, device=device))
+        low_res = torch.cat([_mask_of(result).to(device) for result in results.values()])
+        logits = resize_bilinear(low_res, *self.size)[:, 0]
+        if self.policy.non_overlapping:
+            logits = non_overlapping(logits)
+        presence = torch.cat([result.presence.to(device) for result in results.values()])[:, 0]
+        return FrameMasks(frame, tuple(results), logits, presence.float())
+
+    def _features(self, frame: int) -> ImageFeatures:
+        """The frame as the network sees it, encoded once while it is in the cache."""
+        if frame not in self.features:
+            pixels = frame_pixels(self.frames[frame], self.model.config.image_size, self.model.device)
+            self.features[frame] = self.model.encode(pixels)
+            if len(self.features) > MAX_CACHED_FEATURES:
+                self.features.popitem(last=False)
+        self.features.move_to_end(frame)
+        return self.features[frame]
+
+    def _is_active(self, track: Track, frame: int, reverse: bool, before_first_prompt: bool) -> bool:
+        conditioning = track.conditioning
+        if not conditioning:
+            return False
+        if before_first_prompt:
+            return frame < conditioning[0]
+        if not self.policy.start_at_own_prompt:
+            return True
+        return frame <= conditioning[-1] if reverse else frame >= conditioning[0]
+
+    def _prompted_range(self) -> tuple[int, int]:
+        """The first and the last conditioning frame of any object."""
+        frames = [frame for track in self.tracks.values() for frame in track.conditioning]
+        if not frames:
+            raise PromptError("nothing to propagate: add a point, box or mask to some frame first")
+        return min(frames), max(frames)
+
+    @property
+    def _storage(self) -> torch.device | None:
+        return torch.device("cpu") if self.policy.offload else None
+
+    def _track(self, object_id: int) -> Track:
+        if object_id not in self.tracks:
+            raise PromptError(f"no object {object_id}; there are {list(self.tracks) or 'none yet'}")
+        return self.tracks[object_id]
+
+    def _exists(self, frame: int) -> bool:
+        """Whether the clip has this frame; decodes it where only trying tells."""
+        count = self.num_frames
+        if count is not None:
+            return frame < count
+        try:
+            self.frames[frame]
+        except IndexError:
+            return False
+        return True
+
+    def _check_frame(self, frame: int) -> None:
+        if frame < 0 or not self._exists(frame):
+            there_are = "" if self.num_frames is None else f": the clip has frames 0 to {self.num_frames - 1}"
+            raise PromptError(f"no frame {frame}{there_are}")
+
+    def _check_window(self, frame: int) -> None:
+        """A window holds what the frames to come need; it cannot go back."""
+        if self.keep == "window" and self._last is not None:
+            last, reverse = self._last
+            if frame > last if reverse else frame < last:
+                raise PromptError(f"frame {frame} has passed (frame {last} was tracked); open the clip with keep='all'")
+
+    def _check_order(self, frame: int, reverse: bool) -> None:
+        if self.keep == "window" and self._last is not None:
+            last, way = self._last
+            if way != reverse or frame != last + (-1 if reverse else 1):
+                raise PromptError(
+                    f"a window goes on from where it stopped, in one direction; after frame {last}, "
+                    f"frame {frame} needs keep='all'"
+                )
+
+
+def _is_conditioning(track: Track, frame: int) -> bool:
+    return frame in track.history and track.history[frame].conditioning
+
+
+def _has_mask(result: FrameResult) -> bool:
+    return result.logits is not None
+
+
+def _mask_of(result: FrameResult) -> Tensor:
+    assert result.logits is not None, f"the mask of frame {result.frame} was let go"
+    return result.logits

@@ -1,0 +1,48 @@
+"""What may differ between ways of tracking, in one frozen place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from masklet.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrackingPolicy:
+    """How a clip is tracked.
+
+    corrections_condition: a prompt on a frame already tracked makes it a conditioning frame, so that the correction
+    holds (officially `add_all_frames_to_correct_as_cond`, off by default there).
+    start_at_own_prompt: each object is tracked from its own first prompt on, so that it never depends on its company;
+    off, all start at the earliest prompt of any.
+    fill_hole_area, remove_speck_area: pixels, at a quarter of the model's size, up to which holes are filled and specks
+    removed; 0 for neither.
+    binarise_prompted: the mask of a prompted frame is remembered as certain.
+    stability_fallback: an unstable single mask is replaced by the best of three.
+    memory_stride: frames between the recalled memories but for the nearest.
+    non_overlapping: where masks of a frame overlap, the highest logit takes the pixel.
+    offload: keep what is remembered in main memory rather than on the model's device.
+    """
+
+    corrections_condition: bool = True
+    start_at_own_prompt: bool = True
+    fill_hole_area: int = 8
+    remove_speck_area: int = 0
+    binarise_prompted: bool = True
+    stability_fallback: bool = True
+    memory_stride: int = 1
+    non_overlapping: bool = False
+    offload: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory_stride < 1:
+            raise InputError(f"memory_stride must be at least 1, not {self.memory_stride}")
+        if self.fill_hole_area < 0 or self.remove_speck_area < 0:
+            raise InputError("fill_hole_area and remove_speck_area must be 0 or more pixels")
+
+
+DEFAULT = TrackingPolicy()
+"""Our own way."""
+
+OFFICIAL = TrackingPolicy(corrections_condition=False, start_at_own_prompt=False)
+"""What `sam2.build_sam.build_sam2_video_predictor` does by default."""
