@@ -50,7 +50,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     unscored, renamed = 0, False
     groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
     for name, frames in groups:
-        video = _masklets(name, frames)
+        video = as_masklets(name, frames)
         unscored += sum(mask.score is not None for frame in frames for mask in frame.masks) * (video.kind == "manual")
         renamed |= any(frame.name != _frame_name(place) for place, frame in enumerate(frames))
         write_sav(video, path / f"{name}_{video.kind}.json")
@@ -77,7 +77,8 @@ def _frames(video: SavMasklets, clip: str) -> list[Frame]:
     return frames
 
 
-def _masklets(name: str, frames: tuple[Frame, ...]) -> SavMasklets:
+def as_masklets(name: str, frames: tuple[Frame, ...]) -> SavMasklets:
+    """The frames of one clip, every fourth of its video, as SA-V's masklets. Raises `InputError` for several sizes."""
     size = single_size(name, frames)
     tracks = object_tracks(frames)
     scores = [mask.score for frame in frames for mask in frame.masks]

@@ -1,0 +1,39 @@
+"""The same work on many items in several processes, results handed back as they are done."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from masklet.errors import InputError, MaskletError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def work_through(
+    work: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with `work(item)`, in the order in which they are done.
+
+    With one process the work is done in this one. `work` and the items must be picklable: processes are started afresh
+    (`spawn`), which is the only way that is safe beside threads and works on every system. Raises what `work` raises,
+    `InputError` for fewer than one process, and `MaskletError` where a process is killed; what is not begun is dropped.
+    """
+    if processes < 1:
+        raise InputError(f"processes must be at least 1, not {processes}")
+    if processes == 1 or len(items) < 2:
+        yield from ((item, work(item)) for item in items)
+        return
+    with ProcessPoolExecutor(min(processes, len(items)), multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(work, item): item for item in items}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BrokenProcessPool as error:
+            raise MaskletError("a worker process was killed, most often for want of memory; use fewer") from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

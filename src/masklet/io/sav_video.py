@@ -1,0 +1,167 @@
+"""Videos in SA-V's manner: their frames as pictures, their masklets drawn, and data of your own written as SA-V."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from masklet.errors import InputError, OutputError
+from masklet.io.annotations import Annotations, Frame
+from masklet.io.draw import draw_masks
+from masklet.io.formats.sav import as_masklets
+from masklet.io.frames import open_frames
+from masklet.io.output import make_folder
+from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
+from masklet.io.video_writer import VideoWriter
+from masklet.ops.rle import decode_rle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+JPEG_QUALITY = 95
+AUTO_ID_OFFSET = 1000
+"""Added to the ids of automatic masklets where both kinds are drawn, so that colours differ."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Frames of videos as JPEG files in `folder/VIDEO/00000.jpg`, at 24 a second or 6 (numbers 0, 4, 8, ...).
+
+    Called with a video file; a callable object, so that worker processes can be handed it.
+    """
+
+    folder: Path
+    fps: int
+
+    def __post_init__(self) -> None:
+        if self.fps not in (VIDEO_FPS, VIDEO_FPS // ANNOTATION_STRIDE):
+            raise InputError(f"SA-V's frames are extracted at 24 or 6 a second, not {self.fps}")
+
+    def target(self, video: Path) -> Path:
+        """Where a video's frames go."""
+        return self.folder / video.stem
+
+    def __call__(self, video: Path) -> int:
+        """Extract one video and return how many frames were written, 0 where they are there already.
+
+        The folder appears under its name only when it is whole: what was broken off is done again. Raises `InputError`
+        for a damaged video, `OutputError`.
+        """
+        target = self.target(video)
+        if target.is_dir():
+            return 0
+        partial = target.with_name(f".{target.name}.part")
+        make_folder(partial)
+        stride = VIDEO_FPS // self.fps
+        count = 0
+        for number, frame in enumerate(open_frames(video)):
+            if number % stride == 0:
+                _save_jpeg(frame, partial / f"{number:05d}.jpg")
+                count += 1
+        partial.rename(target)
+        return count
+
+
+def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Path) -> int:
+    """Write an mp4 of the annotated frames, six a second, with all masklets drawn; returns how many frames.
+
+    Raises `InputError` where the annotations are of another video's size or have frames that the video has not.
+    """
+    source = open_frames(video)
+    for found in masklets:
+        if found.size != source.size:
+            raise InputError(
+                f"the masklets are of a video of {found.size.width} x {found.size.height} pixels, {video} has "
+                f"{source.size.width} x {source.size.height}"
+            )
+    annotated = max((len(found.masks) for found in masklets), default=0)
+    with VideoWriter(out, source.size, VIDEO_FPS / ANNOTATION_STRIDE) as writer:
+        for place in range(annotated):
+            try:
+                frame = source[place * ANNOTATION_STRIDE]
+            except IndexError as error:
+                raise InputError(f"{video} ends before annotated frame {place}; they do not belong together") from error
+            writer.write(draw_masks(frame, *_masks_at(masklets, place, frame.shape[:2])))
+    return annotated
+
+
+def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, video_id: str) -> tuple[Path, Path]:
+    """Write a clip of your own as SA-V has them: `ID.mp4` at 24 frames a second and `ID_manual.json`
+    (or `_auto`, where every mask has a score).
+
+    source: the frames, whatever `open_frames` takes; annotations: of this clip alone, the file names of its frames
+    being their numbers. Every fourth frame's masks are kept, as SA-V annotates. Returns the two paths. Raises
+    `InputError` where sizes or frame numbers do not fit the video, or no frame 0, 4, 8, ... is annotated.
+    """
+    folder = make_folder(folder)
+    frames = open_frames(source)
+    video = folder / f"{video_id}.mp4"
+    count = _write_mp4(frames, video)
+    masklets = sav_masklets(annotations, video_id, count)
+    if masklets.size != frames.size:
+        raise InputError(
+            f"the masks are of size {tuple(masklets.size)} (height, width), the video's {tuple(frames.size)}"
+        )
+    document = folder / f"{video_id}_{masklets.kind}.json"
+    write_sav(masklets, document)
+    return video, document
+
+
+def sav_masklets(annotations: Annotations, video_id: str, num_frames: int) -> SavMasklets:
+    """The masks on frames 0, 4, 8, ... of the only clip in `annotations` as SA-V's masklets. Raises `InputError`."""
+    if len(annotations.clips) != 1:
+        raise InputError(f"masks of one clip are needed, there are {sorted(annotations.clips) or 'none'}")
+    numbered = {_frame_number(frame): frame for frame in annotations.frames if frame.clip is not None}
+    if max(numbered) >= num_frames:
+        raise InputError(f"frame {max(numbered)} is annotated, but the video has {num_frames} frames")
+    size = next(iter(numbered.values())).size
+    places = range(0, num_frames, ANNOTATION_STRIDE)
+    kept = tuple(numbered.get(number, Frame(f"{number:05d}.jpg", size, (), video_id)) for number in places)
+    masklets = as_masklets(video_id, kept)
+    if not masklets.object_ids:
+        raise InputError("none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask")
+    return replace(masklets, num_frames=num_frames)
+
+
+def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]) -> tuple[np.ndarray, list[int]]:
+    ids, masks = [], []
+    for found in masklets:
+        offset = AUTO_ID_OFFSET * (found.kind == "auto" and len(masklets) > 1)
+        ids += [object_id + offset for object_id in found.object_ids]
+        masks += [decode_rle(rle) for rle in found.masks[place]]
+    return np.array(masks, bool).reshape(-1, *size), ids
+
+
+def _write_mp4(frames: Any, path: Path) -> int:
+    """Copy a file that is an mp4 of 24 frames a second already, else encode anew; returns the number of frames."""
+    if path.suffix == Path(frames.name).suffix and frames.fps and abs(frames.fps - VIDEO_FPS) < 0.05:
+        try:
+            shutil.copyfile(frames.name, path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        return len(frames)
+    count = 0
+    with VideoWriter(path, frames.size, VIDEO_FPS) as writer:
+        for frame in frames:
+            writer.write(frame)
+            count += 1
+    return count
+
+
+def _frame_number(frame: Frame) -> int:
+    stem = Path(frame.name).stem
+    if not stem.isdigit():
+        raise InputError(f"{frame.path}: the name must be the frame's number, such as 00004, to place it in the video")
+    return int(stem)
+
+
+def _save_jpeg(frame: np.ndarray, path: Path) -> None:
+    try:
+        Image.fromarray(frame).save(path, quality=JPEG_QUALITY)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
