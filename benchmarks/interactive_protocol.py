@@ -1,0 +1,178 @@
+"""How good masks from a box and from 1, 3 and 5 clicks are, beside two baselines that need no model.
+
+    python benchmarks/interactive_protocol.py --data DEV --model nano --json out.json
+
+DEV holds folders of pictures `NAME.jpg` with index masks `NAME.png` (`cats`, `fashion`, ...) and `davis` in the DAVIS
+layout, of which the first frame of each clip counts. The protocol has no chance in it:
+
+- objects of at least 1,024 pixels; all garments of a `fashion` picture together are one person;
+- box: the tight box, single mask; click: the point deepest inside the object, three masks, the best by predicted IoU
+  (and, beside, the best by truth); 3 and 5 clicks: each next one deepest in the larger of the missed and the spilled
+  area, the earlier logits fed back, single mask;
+- baselines: the box filled, and OpenCV's GrabCut from the box, five iterations.
+
+A set's figure is the mean IoU over its objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import masklet
+from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.data.reading import read_index_mask, read_picture
+
+MIN_AREA = 1024
+MOST_CLICKS = 5
+GRABCUT_ITERATIONS = 5
+COLUMNS = ("box", "click", "click_oracle", "clicks3", "clicks5", "box_filled", "grabcut")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One picture [H W 3] and the masks [H W] of the objects that count."""
+
+    name: str
+    picture: NDArray[np.uint8]
+    objects: list[NDArray[np.bool_]]
+
+
+def read_cases(data: Path, name: str, limit: int | None) -> Iterator[Case]:
+    """The pictures of a set in the order of their names, the first `limit` of them."""
+    if name == "davis":
+        annotations = data / name / "Annotations"
+        firsts = [min(clip.glob("*.png")) for clip in sorted({path.parent for path in annotations.rglob("*.png")})]
+        pictures = [data / name / "JPEGImages" / first.relative_to(annotations) for first in firsts]
+        pairs = [(picture.with_suffix(".jpg"), first) for picture, first in zip(pictures, firsts)]
+    else:
+        pairs = [(mask.with_suffix(".jpg"), mask) for mask in sorted((data / name).glob("*.png"))]
+    for picture_path, mask_path in pairs[:limit]:
+        index = read_index_mask(mask_path)
+        whole = [index > 0] if name == "fashion" else [index == number for number in np.unique(index) if number]
+        objects = [mask for mask in whole if mask.sum() >= MIN_AREA]
+        if objects:
+            yield Case(str(picture_path), read_picture(picture_path), objects)
+
+
+def score_model(predictor: masklet.ImagePredictor, case: Case) -> list[dict[str, float]]:
+    """IoU of the model's masks for each object of a picture."""
+    embedding = predictor.embed(case.picture)
+    rows = []
+    for truth in case.objects:
+        boxed = predictor.predict(embedding, box=tight_box(truth), multimask=False)
+        rows.append({"box": iou(boxed.masks[0, 0], truth), **score_clicks(predictor, embedding, truth)})
+    return rows
+
+
+def score_clicks(
+    predictor: masklet.ImagePredictor, embedding: masklet.ImageEmbedding, truth: NDArray[np.bool_]
+) -> dict[str, float]:
+    """IoU after 1, 3 and 5 clicks."""
+    points, labels = [deepest_point(truth)], [1]
+    readings = predictor.predict(embedding, points=points, labels=labels, multimask=True)
+    scores = {"click_oracle": max(iou(mask, truth) for mask in readings.masks[0])}
+    answer = readings.best()
+    scores["click"] = iou(answer.masks[0, 0], truth)
+    while len(points) < MOST_CLICKS:
+        click = next_click(truth, answer.masks[0, 0], None)
+        points.append((click.x, click.y))
+        labels.append(click.label)
+        answer = predictor.predict(embedding, points=points, labels=labels, mask_logits=answer.low_res, multimask=False)
+        scores[f"clicks{len(points)}"] = iou(answer.masks[0, 0], truth)
+    return scores
+
+
+def score_baselines(case: Case) -> list[dict[str, float]]:
+    """IoU of the filled box and of GrabCut for each object of a picture."""
+    rows = []
+    for truth in case.objects:
+        x0, y0, x1, y1 = tight_box(truth).astype(int)
+        filled = np.zeros_like(truth)
+        filled[y0:y1, x0:x1] = True
+        rows.append({"box_filled": iou(filled, truth), "grabcut": iou(grabcut(case.picture, filled), truth)})
+    return rows
+
+
+def grabcut(picture: NDArray[np.uint8], box: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """OpenCV's GrabCut from a box given as a mask; the box itself where it leaves no background to learn from."""
+    if box.all():
+        return box
+    labels = np.where(box, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    cv2.grabCut(
+        np.ascontiguousarray(picture[..., ::-1]), labels, None, *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK
+    )
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float((predicted & truth).sum() / (predicted | truth).sum())
+
+
+def score_set(predictor: masklet.ImagePredictor, data: Path, name: str, limit: int | None, baselines: bool) -> Any:
+    """Means over the objects of one set."""
+    rows: list[dict[str, float]] = []
+    for case in read_cases(data, name, limit):
+        scores = score_model(predictor, case)
+        extra = score_baselines(case) if baselines else [{} for _ in scores]
+        rows += [{**score, **more} for score, more in zip(scores, extra)]
+    if not rows:
+        raise SystemExit(f"{data / name} holds no picture with an object of {MIN_AREA} pixels")
+    return {
+        "objects": len(rows),
+        **{key: float(np.mean([row[key] for row in rows])) for key in COLUMNS if key in rows[0]},
+    }
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """The figures as text, one line for each set."""
+    lines = ["set".ljust(10) + "objects".rjust(8) + "".join(column.rjust(13) for column in COLUMNS)]
+    for name, row in results.items():
+        figures = (f"{row[column]:.3f}" if column in row else "-" for column in COLUMNS)
+        lines.append(name.ljust(10) + str(row["objects"]).rjust(8) + "".join(figure.rjust(13) for figure in figures))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
+    parser.add_argument("--sets", nargs="+", default=["cats", "fashion", "davis"])
+    parser.add_argument("--model", default="nano", help="a model's name or a checkpoint's path")
+    parser.add_argument("--image-size", type=int, help="side of the square picture the model sees")
+    parser.add_argument("--limit", type=int, help="score only so many pictures of each set")
+    parser.add_argument("--no-baselines", action="store_true", help="leave GrabCut out; it takes the most time")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    model = masklet.load(options.model, image_size=options.image_size)
+    predictor = masklet.ImagePredictor(model)
+    begun = time.perf_counter()
+    results = {
+        name: score_set(predictor, options.data, name, options.limit, not options.no_baselines) for name in options.sets
+    }
+    print(table(results))
+    if options.json:
+        about = {
+            "model": str(options.model),
+            "image_size": model.config.image_size,
+            "limit": options.limit,
+            "seconds": round(time.perf_counter() - begun, 1),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        }
+        options.json.write_text(json.dumps({"about": about, "mean_iou": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Sessions: what is prompted, in which order, and what gradients reach."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.config import ConvNetConfig, ModelConfig
+from masklet.model.network import Network
+from masklet.ops.coordinates import BACKGROUND, PAD
+from masklet.train.objective import session_rows, shrink_masks
+from masklet.train.rollout import Annotator, Session, SessionPlan, plan_session
+
+TINY = ModelConfig(
+    "tiny",
+    ConvNetConfig((8, 8, 16, 16), (1, 1, 1, 1)),
+    image_size=64,
+    width=64,
+    memory_width=16,
+    memory_layers=1,
+    feedforward=64,
+)
+PAPER = Annotator()
+
+
+def draw_plans(num_frames, count=2000, annotator=PAPER):
+    generator = np.random.default_rng(0)
+    return [plan_session(annotator, num_frames, generator) for _ in range(count)]
+
+
+def test_first_prompts_come_in_the_papers_shares():
+    kinds = Counter(plan.kind for plan in draw_plans(8))
+    assert kinds["mask"] / 2000 == pytest.approx(0.5, abs=0.04)
+    assert kinds["box"] / 2000 == pytest.approx(0.25, abs=0.04)
+
+
+def test_stills_get_boxes_and_clicks_alike_but_never_masks():
+    kinds = Counter(plan.kind for plan in draw_plans(1))
+    assert set(kinds) == {"box", "click"}
+    assert kinds["box"] / 2000 == pytest.approx(0.5, abs=0.04)
+
+
+def test_sessions_of_one_batch_share_the_kinds_out():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        assert [plan_session(PAPER, 1, generator, part, 2).kind for part in range(2)] == ["box", "click"]
+
+
+def test_prompted_frames_start_at_the_first_and_come_first():
+    plans = draw_plans(8)
+    assert all(plan.prompted[0] == 0 for plan in plans)
+    assert {len(plan.prompted) for plan in plans} == {1, 2}
+    two = next(plan for plan in plans if len(plan.prompted) == 2)
+    order = two.order(8)
+    assert tuple(order[:2]) == two.prompted
+    assert order[2:] == sorted(set(range(8)) - set(two.prompted))
+
+
+def test_corrections_include_every_prompted_frame_and_never_follow_masks():
+    for plan in draw_plans(8):
+        assert set(plan.corrected) >= set(plan.prompted) if plan.kind != "mask" else not plan.corrected
+        assert len(plan.corrected) <= 2
+
+
+@pytest.fixture(scope="module")
+def model() -> Network:
+    torch.manual_seed(0)
+    network = Network(TINY)
+    # Objects judged absent share one pointer, through which no gradient would flow.
+    network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(10.0)
+    return network
+
+
+def make_session(model, plan, annotator, num_frames=3, empty_from=None):
+    pixels = torch.randn(num_frames, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    features = model.encode(pixels)
+    masks = torch.zeros(2, num_frames, 64, 64, dtype=torch.bool)
+    masks[0, :, 8:40, 8:40] = True
+    masks[1, :, 30:60, 20:50] = True
+    if empty_from is not None:
+        masks[1, empty_from:] = False
+    views = [features.select(torch.tensor([frame, frame])) for frame in range(num_frames)]
+    return Session(model, views, masks, plan, annotator, np.random.default_rng(0))
+
+
+def test_every_frame_is_decoded_and_prompted_ones_again_for_each_click(model):
+    plan = SessionPlan("click", prompted=(0,), corrected=(0, 2))
+    session = make_session(model, plan, Annotator(corrections=2))
+    steps = [(decoding.frame, decoding.correction) for decoding in session.decodings()]
+    assert steps == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2)]
+    assert sorted(session.history) == [0, 1], "the last frame in order needs no memory"
+    assert session.history[0].conditioning
+    assert not session.history[1].conditioning
+
+
+def test_one_click_and_tracking_give_three_masks_and_all_else_one(model):
+    plan = SessionPlan("click", prompted=(0,), corrected=(0,))
+    counts = [d.decoded.candidates.iou.shape[1] for d in make_session(model, plan, Annotator(corrections=1)).decodings()]
+    assert counts == [3, 1, 3, 3]
+    boxed = make_session(model, SessionPlan("box", (0,), ()), Annotator()).decodings()
+    assert next(boxed).decoded.candidates.iou.shape[1] == 1
+
+
+def test_a_given_mask_is_adopted_without_a_decoding_to_learn_from(model):
+    session = make_session(model, SessionPlan("mask", prompted=(0,), corrected=()), Annotator())
+    assert [decoding.frame for decoding in session.decodings()] == [1, 2]
+    truth = session.masks[:, 0, None].float()
+    low = torch.nn.functional.avg_pool2d(truth, 4) > 0.5
+    assert ((session.history[0].logits > 0) == low).float().mean() > 0.99
+
+
+def test_gradients_reach_back_through_the_memories(model):
+    model.zero_grad()
+    session = make_session(model, SessionPlan("mask", prompted=(0,), corrected=()), Annotator())
+    last = [decoding.decoded.candidates.logits for decoding in session.decodings()][-1]
+    last.sum().backward()
+    for name in ("memory_encoder.out_proj.weight", "maskmem_tpos_enc", "mask_downsample.weight"):
+        assert model.get_parameter(name).grad.abs().sum() > 0, name
+
+
+def test_an_absent_object_is_answered_with_a_click_on_the_background(model):
+    for kind in ("click", "box"):
+        session = make_session(model, SessionPlan(kind, (0,), ()), Annotator(), num_frames=1, empty_from=0)
+        points = session._first_points(0)
+        assert points.label[1, 0] == BACKGROUND
+        assert (points.label[1, 1:] == PAD).all()
+
+
+def test_rows_of_sessions_part_the_objects():
+    valid = torch.tensor([[True, True, True, True], [True, False, True, False]])
+    first, second = session_rows(valid, 0, 2), session_rows(valid, 1, 2)
+    assert list(zip(*(rows.tolist() for rows in first))) == [(0, 0), (0, 2), (1, 0), (1, 2)]
+    assert list(zip(*(rows.tolist() for rows in second))) == [(0, 1), (0, 3)]
+
+
+def test_a_batch_without_objects_gives_one_empty_row():
+    clips, objects = session_rows(torch.zeros(2, 4, dtype=torch.bool), 1, 2)
+    assert (clips.tolist(), objects.tolist()) == ([0], [1])
+
+
+def test_masks_shrink_by_majority():
+    mask = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    mask[..., :2, :2] = True
+    mask[..., 2, 2] = True
+    assert shrink_masks(mask, 2).tolist() == [[[[True, False], [False, False]]]]
