@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from masklet.errors import PromptError
+from masklet.errors import DeviceError, PromptError
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.rle import encode_rle
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike, NDArray
+    from supervision import Detections
 
 
 class Size(NamedTuple):
@@ -155,6 +156,17 @@ class _Masks:
         return [encode_rle(mask) for mask in self.masks.reshape(-1, *self.masks.shape[-2:])]
 
 
+def _detections(masks: NDArray[np.bool_], **fields: Any) -> Detections:
+    """`supervision.Detections` of masks [n, H, W]. Raises `DeviceError` where the package is missing."""
+    try:
+        from supervision import Detections
+    except ImportError as error:
+        raise DeviceError(
+            "to_supervision() needs the package supervision: pip install 'masklet[supervision]'"
+        ) from error
+    return Detections(xyxy=mask_boxes(masks), mask=masks, **fields)
+
+
 @dataclass(frozen=True, eq=False)
 class ImageMasks(_Masks):
     """Masks of one picture: b prompts with m masks each.
@@ -182,6 +194,11 @@ class ImageMasks(_Masks):
             low_res=self.low_res[rows, picks][:, None],
         )
 
+    def to_supervision(self) -> Detections:
+        """All b x m masks as `supervision.Detections`, the predicted IoU as confidence. Raises `DeviceError`."""
+        masks = self.masks.reshape(-1, *self.masks.shape[-2:])
+        return _detections(masks, confidence=self.iou.float().flatten().cpu().numpy())
+
 
 @dataclass(frozen=True, eq=False)
 class FrameMasks(_Masks):
@@ -206,3 +223,11 @@ class FrameMasks(_Masks):
         if object_id not in self.object_ids:
             raise PromptError(f"no object {object_id} on frame {self.frame}; there are {list(self.object_ids)}")
         return self.masks[self.object_ids.index(object_id)]
+
+    def to_supervision(self) -> Detections:
+        """The objects as `supervision.Detections`: ids as `tracker_id`, the chance of presence as confidence.
+
+        Raises `DeviceError` where the package is missing.
+        """
+        ids = np.array(self.object_ids, np.int64)
+        return _detections(self.masks, confidence=self.presence.float().sigmoid().cpu().numpy(), tracker_id=ids)
