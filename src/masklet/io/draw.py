@@ -116,7 +116,7 @@ def _signed_distance(mask: NDArray[np.bool_], blur: float) -> NDArray[np.float32
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     distance = np.where(mask, inside - 0.5, 0.5 - outside)
-    return cv2.GaussianBlur(distance, (0, 0), blur)
+    return np.asarray(cv2.GaussianBlur(distance, (0, 0), blur), np.float32)
 
 
 def _ramp(distance: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ class PassingFrames(FrameSource):
         self._ended = False
         self._spool = _Spool() if revisit else None
         try:
-            first = read_image(next(self._frames))
+            first = _own(next(self._frames))
         except StopIteration:
             raise InputError("the iterable has no frames") from None
         super().__init__("the iterable", Size(*first.shape[:2]), fps=None)
@@ -60,16 +60,21 @@ class PassingFrames(FrameSource):
         except StopIteration:
             self._ended = True
             raise IndexError(f"the iterable ended after {self._pulled} frames") from None
-        frame = read_image(picture)
-        # a camera's driver may write its next picture into the same array
-        self._store(frame.copy() if np.may_share_memory(frame, picture) else frame)
-        return self._cache[self._pulled - 1]
+        frame = _own(picture)
+        self._store(frame)
+        return frame
 
     def _store(self, frame: NDArray[np.uint8]) -> None:
         self._keep(self._pulled, frame)
         if self._spool is not None:
             self._spool.append(frame)
         self._pulled += 1
+
+
+def _own(picture: Any) -> NDArray[np.uint8]:
+    """The picture in memory of its own: a camera's driver may write the next one into the same array."""
+    frame = read_image(picture)
+    return frame.copy() if isinstance(picture, np.ndarray) and np.may_share_memory(frame, picture) else frame
 
 
 class _Spool:
@@ -82,10 +87,10 @@ class _Spool:
     def append(self, frame: NDArray[np.uint8]) -> None:
         _, packed = cv2.imencode(".png", frame, (cv2.IMWRITE_PNG_COMPRESSION, 1))
         self._file.seek(self._ends[-1])
-        self._file.write(packed)
+        self._file.write(packed.tobytes())
         self._ends.append(self._file.tell())
 
     def read(self, number: int) -> NDArray[np.uint8]:
         self._file.seek(self._ends[number])
         packed = self._file.read(self._ends[number + 1] - self._ends[number])
-        return cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR), np.uint8)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 _MATROSKA_SLACK = 0.25
 
@@ -76,16 +75,16 @@ def index_video(path: str) -> VideoIndex:
     return VideoIndex(count + max(missing, int(damaged)), fps, None, [0])
 
 
-def video_stream(container: InputContainer, path: str) -> VideoStream:
+def video_stream(container: InputContainer, path: str) -> av.VideoStream:
     """The stream that players would show, several threads at work on it. Raises `InputError` if there is none."""
     stream = container.streams.best("video")
-    if stream is None:
+    if not isinstance(stream, av.VideoStream):
         raise InputError(f"cannot read {path} as a video: it has no pictures in it")
     stream.thread_type = "AUTO"
     return stream
 
 
-def decode_stream(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+def decode_stream(container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Decode from where the container stands, giving out every frame there is before raising `av.FFmpegError`."""
     try:
         for packet in container.demux(stream):
@@ -97,7 +96,7 @@ def decode_stream(container: InputContainer, stream: VideoStream) -> Iterator[av
         raise
 
 
-def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
+def _scan(container: InputContainer, stream: av.VideoStream) -> _Scan:
     packets: list[_Packet] = []
     end = 0.0
     try:
@@ -115,12 +114,13 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
     return _Scan(packets, False, end)
 
 
-def _missing(path: str, container: InputContainer, stream: VideoStream, scan: _Scan, fps: float | None) -> int:
+def _missing(path: str, container: InputContainer, stream: av.VideoStream, scan: _Scan, fps: float | None) -> int:
     """How many frames the file promises but does not hold; at least 1 where it is damaged."""
     kind = container.format.name
     promised = len(scan.packets)
     if "mov" in kind:
-        promised = len(stream.index_entries)
+        if scan.damaged or _is_mp4_cut(path):  # else an edit list hides the others on purpose
+            promised = max(stream.frames, len(scan.packets) + 1)
     elif kind == "avi":
         promised = stream.frames
     elif "matroska" in kind and container.duration and fps:
@@ -131,6 +131,23 @@ def _missing(path: str, container: InputContainer, stream: VideoStream, scan: _S
     return max(promised - len(scan.packets), int(scan.damaged))
 
 
+def _is_mp4_cut(path: str) -> bool:
+    """Whether the last of the boxes that an mp4 or mov file consists of reaches past the end of the file."""
+    with open(path, "rb") as file:
+        end = file.seek(0, 2)
+        place = 0
+        while place < end:
+            file.seek(place)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 0:  # the last box, as long as the file
+                return False
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            place += max(size, 8)
+    return place > end
+
+
 def _has_gif_trailer(path: str) -> bool:
     """A gif does not say how long it is, but its last byte is a semicolon (some writers pad with zeros)."""
     with open(path, "rb") as file:
@@ -138,7 +155,7 @@ def _has_gif_trailer(path: str) -> bool:
         return file.read().rstrip(b"\0").endswith(b";")
 
 
-def _trusts_times(container: InputContainer, stream: VideoStream, packets: list[_Packet]) -> bool:
+def _trusts_times(container: InputContainer, stream: av.VideoStream, packets: list[_Packet]) -> bool:
     """Whether each packet is one frame, shown at a time of its own."""
     times = [packet.time for packet in packets]
     if None in times or len(set(times)) < len(times):
@@ -154,10 +171,11 @@ def _shown(packets: list[_Packet]) -> tuple[list[int], list[int]]:
     A clip cut out of a longer one may begin with frames that need an earlier key frame: decoders leave them out.
     """
     first = next((place for place, packet in enumerate(packets) if packet.is_start), len(packets))
-    usable = [packet for packet in packets[first:] if packet.time >= packets[first].time and packet.is_shown]
-    usable.sort(key=lambda packet: packet.time)
-    starts = [number for number, packet in enumerate(usable) if packet.is_start]
-    return [packet.time for packet in usable], starts if starts[:1] == [0] else [0, *starts]
+    usable = sorted((packet.time or 0, packet.is_start) for packet in packets[first:] if packet.is_shown)
+    if usable:
+        usable = [item for item in usable if item[0] >= (packets[first].time or 0)]
+    starts = [number for number, (_, is_start) in enumerate(usable) if is_start]
+    return [time for time, _ in usable], starts if starts[:1] == [0] else [0, *starts]
 
 
 def _first_time(path: str) -> int | None:

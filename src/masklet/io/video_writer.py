@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from masklet.errors import InputError, OutputError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from av.container import OutputContainer
     from numpy.typing import NDArray
 
     from masklet.types import Size
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_FPS = 24.0
 """Frames per second for clips that come without a rate, such as folders of pictures."""
 
-# Constant quality: visually lossless for H.264, near it for the older MPEG-4.
-_ENCODERS = {"libx264": {"crf": "18", "preset": "fast"}, "mpeg4": {"q": "3"}}
+# Constant quality: visually lossless for H.264, near it for the older MPEG-4. A key frame every 48 frames begins a
+# fragment: as the file is written in fragments until it is finished, a full disk leaves all but the last readable.
+_ENCODERS = {"libx264": {"crf": "18", "preset": "fast", "g": "48"}, "mpeg4": {"qscale": "3", "g": "48"}}
 _ITU709 = 1
 
 
@@ -39,13 +42,16 @@ class VideoWriter:
         self._path = os.fspath(path)
         self._size = size
         self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
-        self._container: av.container.OutputContainer | None = None
+        self._output: tuple[OutputContainer, av.VideoStream] | None = None
 
     def __enter__(self) -> VideoWriter:
         return self
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append one frame. Raises `InputError` for another size or type, `OutputError` where it cannot be written."""
+        """Append one frame.
+
+        Raises `InputError` for another size or type, `OutputError` where it cannot be written: that is the end of it.
+        """
         height, width = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
             raise InputError(
@@ -54,31 +60,41 @@ class VideoWriter:
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
         picture = av.VideoFrame.from_ndarray(even, format="rgb24")
         try:
-            if self._container is None:
-                self._open()
-            picture = picture.reformat(format="yuv420p", dst_colorspace=_ITU709)
-            self._container.mux(self._stream.encode(picture))
+            if self._output is None:
+                self._output = self._open()
+            container, stream = self._output
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=_ITU709)))
         except (av.FFmpegError, OSError) as error:
+            self._abandon()
             raise OutputError(f"cannot write the video {self._path}: {error.strerror or error}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._container is None:
+        if self._output is None:
             return
+        container, stream = self._output
         try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
+            container.mux(stream.encode(None))
+            container.close()
         except (av.FFmpegError, OSError) as failure:
             if kind is None:
                 raise OutputError(f"cannot finish the video {self._path}: {failure.strerror or failure}") from failure
 
-    def _open(self) -> None:
+    def _abandon(self) -> None:
+        """Close after a failed write without flushing the encoder, at which FFmpeg can crash."""
+        if self._output is not None:
+            with suppress(av.FFmpegError, OSError):
+                self._output[0].close()
+            self._output = None
+
+    def _open(self) -> tuple[OutputContainer, av.VideoStream]:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         height, width = self._size
-        self._container = av.open(self._path, "w", format="mp4", options={"movflags": "+faststart"})
-        stream = self._container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder])
+        container = av.open(self._path, "w", format="mp4", options={"movflags": "+hybrid_fragmented"})
+        stream = cast("av.VideoStream", container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder]))
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.colorspace = _ITU709  # or players guess by the size, and tint small clips
-        self._stream = stream
+        context = stream.codec_context  # with all three unset, players guess by the size, and tint small clips
+        context.colorspace = context.color_primaries = context.color_trc = _ITU709
+        return container, stream

@@ -16,12 +16,13 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     masks: [..., H, W] bool. Returns [..., 4] float32, zeros where a mask is empty.
     """
     height, width = masks.shape[-2:]
-    rows, columns = masks.any(-1), masks.any(-2)
+    rows: NDArray[np.bool_] = np.any(masks, axis=-1)
+    columns: NDArray[np.bool_] = np.any(masks, axis=-2)
     x0, y0 = columns.argmax(-1), rows.argmax(-1)
     x1 = width - columns[..., ::-1].argmax(-1)
     y1 = height - rows[..., ::-1].argmax(-1)
     boxes = np.stack((x0, y0, x1, y1), -1).astype(np.float32)
-    return boxes * rows.any(-1)[..., None]
+    return boxes * np.asarray(rows.any(-1))[..., None]
 
 
 def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,0 +1,150 @@
+"""Folders, globs, arrays, lists and iterables as sources of frames."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from masklet.errors import InputError
+from masklet.io import frame_source
+from masklet.io.frames import open_frames
+
+
+def _picture(value: int, height: int = 6, width: int = 8) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def _folder(path: Path, names: list[str]) -> Path:
+    path.mkdir()
+    for value, name in enumerate(names):
+        Image.fromarray(_picture(value)).save(path / name)
+    return path
+
+
+def test_a_folder_is_read_in_natural_order_without_what_is_no_picture(tmp_path) -> None:
+    folder = _folder(tmp_path / "shots", ["shot10.png", "shot9.PNG", "Shot1.png", ".hidden.png"])
+    (folder / "notes.txt").write_text("not a frame")
+    (folder / "old").mkdir()
+    frames = open_frames(str(folder))
+    assert len(frames) == 3
+    assert frames.fps is None
+    assert [int(frame[0, 0, 0]) for frame in frames] == [2, 1, 0]
+
+
+def test_a_glob_takes_what_it_matches(tmp_path) -> None:
+    folder = _folder(tmp_path / "shots", ["a2.png", "a10.png", "b1.png"])
+    assert [int(frame[0, 0, 0]) for frame in open_frames(str(folder / "a*.png"))] == [0, 1]
+    with pytest.raises(InputError, match=r"no pictures in .*c\*\.png"):
+        open_frames(str(folder / "c*.png"))
+
+
+def test_an_empty_folder_is_an_error_that_says_what_was_looked_for(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no pictures in folder .*looked for .*\.jpg"):
+        open_frames(tmp_path)
+
+
+def test_frames_of_different_sizes_are_an_error_that_names_the_file(tmp_path) -> None:
+    folder = _folder(tmp_path / "shots", ["1.png", "2.png"])
+    Image.fromarray(_picture(9, 7, 8)).save(folder / "3.png")
+    frames = open_frames(folder)
+    assert frames[1][0, 0, 0] == 1
+    with pytest.raises(
+        InputError, match=r"different sizes.*3\.png is 8 x 7 pixels \(width x height\), the first 8 x 6"
+    ):
+        frames[2]
+
+
+def test_one_picture_is_a_clip_of_one_frame(tmp_path) -> None:
+    folder = _folder(tmp_path / "shots", ["1.png"])
+    assert len(open_frames(folder / "1.png")) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.stack([_picture(value) for value in range(4)]),
+        torch.stack([torch.full((3, 6, 8), value / 255) for value in range(4)]),
+        [Image.fromarray(_picture(value)) for value in range(4)],
+        tuple(_picture(value) for value in range(4)),
+        (_picture(value) for value in range(4)),
+    ],
+    ids=["array", "tensor", "images", "tuple", "generator"],
+)
+def test_arrays_sequences_and_generators_are_clips(source) -> None:
+    frames = open_frames(source)
+    assert tuple(frames.size) == (6, 8)
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 1, 2, 3]
+    assert len(frames) == 4
+    assert frames[1][0, 0, 0] == 1
+    with pytest.raises(IndexError):
+        frames[4]
+
+
+def test_a_source_handed_in_again_is_the_same_source() -> None:
+    frames = open_frames([_picture(0)])
+    assert open_frames(frames) is frames
+
+
+def test_an_endless_iterable_is_pulled_only_as_far_as_asked(monkeypatch) -> None:
+    monkeypatch.setattr(frame_source, "CACHE_BYTES", 2 * 6 * 8 * 3)
+    pulled = []
+    endless = (pulled.append(value) or _picture(value) for value in itertools.count())
+    frames = open_frames(endless)
+    assert pulled == [0]
+    assert frames[5][0, 0, 0] == 5
+    assert pulled == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(TypeError, match="no length"):
+        len(frames)
+    noise = np.random.default_rng(0).integers(0, 255, (9, 6, 8, 3), np.uint8)
+    frames = open_frames(iter(noise))
+    for number in (8, 0, 4, 7, 1):
+        np.testing.assert_array_equal(frames[number], noise[number])
+    assert len(frames._cache) == 2
+
+
+def test_frames_that_passed_are_gone_when_nobody_will_revisit_them(monkeypatch) -> None:
+    monkeypatch.setattr(frame_source, "CACHE_BYTES", 2 * 6 * 8 * 3)
+    frames = open_frames((_picture(value) for value in range(9)), revisit=False)
+    assert frames[5][0, 0, 0] == 5
+    assert frames[4][0, 0, 0] == 4
+    with pytest.raises(InputError, match="frame 1 has passed.*revisit=True"):
+        frames[1]
+
+
+def test_a_camera_that_reuses_its_buffer_does_not_change_earlier_frames() -> None:
+    def camera():
+        buffer = _picture(0)
+        for value in range(3):
+            buffer[:] = value
+            yield buffer
+
+    frames = open_frames(camera())
+    assert frames[2][0, 0, 0] == 2
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 1, 2]
+
+
+def test_an_iterable_whose_frames_change_size_is_an_error() -> None:
+    frames = open_frames(iter([_picture(0), _picture(1, 5, 5)]))
+    with pytest.raises(InputError, match="frame 1 is 5 x 5"):
+        frames[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (_picture(0), r"\[t, H, W, 3\]; got \[6, 8, 3\]"),
+        (np.zeros((0, 6, 8, 3), np.uint8), "no frames"),
+        ([], "no frames"),
+        (iter(()), "no frames"),
+        (7, "got int"),
+        (["/nowhere/1.png"], "no such picture"),
+    ],
+)
+def test_what_is_no_clip_is_an_error(source, words) -> None:
+    with pytest.raises(InputError, match=words):
+        open_frames(source)

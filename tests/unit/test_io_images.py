@@ -1,0 +1,139 @@
+"""Pictures of every kind become upright RGB bytes; others are refused with a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from masklet.errors import InputError
+from masklet.io.images import read_image
+
+RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+GREY = RGB[..., 0]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        RGB,
+        Image.fromarray(RGB),
+        torch.from_numpy(RGB).permute(2, 0, 1),
+        torch.from_numpy(RGB).permute(2, 0, 1) / 255,
+        RGB / 255.0,
+        RGB.astype(np.uint16) * 257,
+        RGB.astype(np.int64),
+        RGB.transpose(2, 0, 1),
+        np.dstack((RGB, GREY)),
+        Image.fromarray(np.dstack((RGB, GREY))),
+    ],
+    ids=["array", "PIL", "tensor", "float tensor", "floats", "16 bit", "int64", "channels first", "RGBA", "RGBA PIL"],
+)
+def test_colour_pictures_keep_their_values(source) -> None:
+    image = read_image(source)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, RGB)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        GREY,
+        GREY[..., None],
+        Image.fromarray(GREY),
+        Image.fromarray(GREY.astype(np.uint16) * 257),
+        Image.fromarray(GREY.astype(np.float32) / 255),
+        torch.from_numpy(GREY)[None],
+    ],
+    ids=["array", "one channel", "PIL", "16-bit PIL", "float PIL", "tensor"],
+)
+def test_grey_pictures_are_repeated(source) -> None:
+    np.testing.assert_array_equal(read_image(source), np.dstack((GREY, GREY, GREY)))
+
+
+def test_a_boolean_picture_is_black_and_white() -> None:
+    assert read_image(np.eye(3, dtype=bool))[..., 0].tolist() == (np.eye(3) * 255).tolist()
+
+
+def test_half_precision_tensors_are_read() -> None:
+    assert read_image(torch.ones(3, 2, 2, dtype=torch.bfloat16)).min() == 255
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.tif", "p.bmp", "p.ppm"])
+def test_files_are_read(tmp_path, name) -> None:
+    Image.fromarray(RGB).save(tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name), RGB)
+    np.testing.assert_array_equal(read_image(str(tmp_path / name)), RGB)
+
+
+def test_a_16_bit_file_keeps_its_whole_range(tmp_path) -> None:
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png")[..., 1], GREY)
+
+
+def test_palette_pictures_are_read_in_colour(tmp_path) -> None:
+    image = Image.fromarray(GREY // 16)
+    image.putpalette(list(range(30)))
+    image.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png")[2, 5].tolist() == [9, 10, 11]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path, orientation) -> None:
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :8] = 255
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: np.rot90(upright, 2),
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright.transpose(1, 0, 2), 2),
+        8: np.rot90(upright, 3),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(turned)).save(tmp_path / "phone.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "phone.png"), upright)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), "5 x 0 pixels"),
+        (Image.new("RGB", (0, 4)), "0 x 4"),
+        (np.zeros((5, 6, 2), np.uint8), r"\[5, 6, 2\]"),
+        (np.zeros(5, np.uint8), r"\[5\]"),
+        (np.zeros((1, 2, 3, 4, 5)), "shape"),
+        (RGB.astype(np.float32), "divide by 255"),
+        (RGB / 255.0 - 0.5, "before normalisation"),
+        (np.full((4, 4), np.nan), "nan"),
+        (RGB.astype(np.int32) * 9, r"0\.\.255"),
+        (RGB.astype(np.int16) - 3, r"-3\.\."),
+        (RGB.astype(complex), "complex128"),
+        (None, "NoneType"),
+    ],
+)
+def test_other_arrays_are_refused_with_a_reason(source, words) -> None:
+    with pytest.raises(InputError, match=words):
+        read_image(source)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no such picture: .*missing\.png"):
+        read_image(tmp_path / "missing.png")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for name in ("cut.png", "cut.jpg"):
+        Image.fromarray(noise).save(tmp_path / name)
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        with pytest.raises(InputError, match=rf"cannot read .*{name}"):
+            read_image(tmp_path / name)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(InputError, match=r"cannot read .*text\.jpg"):
+        read_image(tmp_path / "text.jpg")
+    with pytest.raises(InputError, match="cannot read"):
+        read_image(tmp_path)

@@ -1,0 +1,161 @@
+"""Video files: every container, exact seeking, rotation, odd rates, and files that are damaged or break off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from masklet.errors import InputError
+from masklet.io import frame_source
+from masklet.io.frames import BrokenVideo, open_frames
+from masklet.io.video_file import VideoFile
+from odd_clips import cut_off, decoded, moving_square, write_clip
+
+KINDS = [
+    ("clip.mp4", "libx264", {"g": "10", "bf": "2"}),
+    ("clip.mov", "mpeg4", {}),
+    ("clip.mkv", "libx264", {"g": "10", "bf": "3"}),
+    ("clip.webm", "libvpx-vp9", {"g": "12"}),
+    ("clip.gif", "gif", {}),
+    ("simple.avi", "mjpeg", {}),
+    ("reordered.avi", "mpeg4", {"bf": "2"}),
+    ("hidden.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}),
+]
+FASTSTART = {"movflags": "faststart"}
+
+
+def _encoded(path: Path, codec: str, options: dict[str, str], num_frames: int = 40) -> Path:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no encoder {codec}")
+    return write_clip(path, moving_square(num_frames), codec, options=options)
+
+
+@pytest.fixture
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for three frames, so that going back has to seek."""
+    monkeypatch.setattr(frame_source, "CACHE_BYTES", 3 * 48 * 64 * 3)
+
+
+@pytest.mark.usefixtures("small_cache")
+@pytest.mark.parametrize(("name", "codec", "options"), KINDS, ids=[kind[0] for kind in KINDS])
+def test_any_order_gives_the_pixels_of_reading_in_order(tmp_path, name, codec, options) -> None:
+    path = _encoded(tmp_path / name, codec, options)
+    expected = decoded(path)
+    frames = open_frames(path)
+    assert len(frames) == len(expected) == 40
+    assert tuple(frames.size) == (48, 64)
+    assert frames.fps == pytest.approx(25 if codec == "gif" else 24)
+    order = [0, 39, 20, 21, 22, 5, 4, 3, 38, *np.random.default_rng(0).permutation(40).tolist()]
+    for number in order:
+        np.testing.assert_array_equal(frames[number], expected[number], err_msg=f"frame {number}")
+    for again, frame in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(again, frame)
+
+
+def test_a_variable_rate_keeps_every_frame_in_its_place(tmp_path) -> None:
+    times = np.cumsum(np.random.default_rng(1).integers(5, 300, 30)).tolist()
+    path = write_clip(tmp_path / "phone.mkv", moving_square(30), options={"g": "8"}, times=times)
+    frames, expected = open_frames(path), decoded(path)
+    assert len(frames) == 30
+    for number in (29, 3, 17, 8, 7, 0):
+        np.testing.assert_array_equal(frames[number], expected[number])
+
+
+@pytest.mark.skipif(not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV cannot write rotations")
+@pytest.mark.parametrize("rotation", [-90, 90, 180])
+def test_a_turned_phone_gives_upright_frames(tmp_path, rotation) -> None:
+    path = write_clip(tmp_path / "phone.mp4", moving_square(6), rotation=rotation)
+    frames = open_frames(path)
+    upright = np.rot90(decoded(path)[4], rotation // 90)
+    assert tuple(frames.size) == upright.shape[:2]
+    np.testing.assert_array_equal(frames[4], upright)
+
+
+def test_memory_is_bounded_and_walking_back_decodes_each_stretch_once(tmp_path, monkeypatch) -> None:
+    path = write_clip(tmp_path / "long.mp4", moving_square(60), options={"g": "60"})
+    monkeypatch.setattr(frame_source, "CACHE_BYTES", 20 * 48 * 64 * 3)
+    jumps = []
+    real_open = av.open
+    frames = VideoFile(path)
+    monkeypatch.setattr(av, "open", lambda *args: jumps.append(args) or real_open(*args))
+    for number in reversed(range(60)):
+        assert frames[number].shape == (48, 64, 3)
+        assert len(frames._cache) <= 20
+    assert len(jumps) == 2  # to frames 39 and 19; 59 was reached by reading on
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "muxer"),
+    [
+        ("clip.mp4", "libx264", {"g": "10", "bf": "2"}, FASTSTART),
+        ("clip.mp4", "libx264", {"bf": "0"}, {"movflags": "frag_keyframe+empty_moov"}),
+        ("clip.mov", "mpeg4", {}, FASTSTART),
+        ("clip.mkv", "libx264", {"g": "10", "bf": "0"}, {}),
+        ("clip.webm", "libvpx-vp9", {}, {}),
+        ("clip.gif", "gif", {}, {}),
+        ("clip.avi", "mjpeg", {}, {}),
+    ],
+    ids=["mp4", "fragmented mp4", "mov", "mkv", "webm", "gif", "avi"],
+)
+def test_a_file_that_breaks_off_gives_its_frames_and_then_names_the_last(tmp_path, name, codec, options, muxer) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), np.uint8)
+    whole = write_clip(tmp_path / name, list(noise), codec, options=options, muxer_options=muxer)
+    expected = decoded(whole)
+    frames = open_frames(cut_off(whole, 0.6))
+    seen: list[np.ndarray] = []
+    with pytest.raises(BrokenVideo, match="breaks off after frame") as caught:
+        seen.extend(frames)
+    assert 15 < len(seen) < 50
+    assert len(frames) > len(seen)
+    assert caught.value.frame == len(seen) - 1
+    for number, frame in enumerate(seen[:-1]):
+        np.testing.assert_array_equal(frame, expected[number])
+    with pytest.raises(BrokenVideo) as again:
+        frames[len(seen) + 1 if len(frames) > len(seen) + 1 else len(seen)]
+    assert again.value.frame == len(seen) - 1
+    np.testing.assert_array_equal(frames[2], expected[2])
+
+
+def test_a_whole_fragmented_file_is_not_taken_for_a_broken_one(tmp_path) -> None:
+    muxer = {"movflags": "frag_keyframe+empty_moov"}
+    path = write_clip(tmp_path / "clip.mp4", moving_square(30), options={"g": "7"}, muxer_options=muxer)
+    assert len(list(open_frames(path))) == len(open_frames(path)) == 30
+
+
+def test_what_is_no_video_is_an_error_that_names_the_file(tmp_path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video")
+    with pytest.raises(InputError, match=r"cannot read .*notes\.mp4 as a video"):
+        open_frames(text)
+    with pytest.raises(InputError, match=r"no such file or folder: .*missing\.mp4"):
+        open_frames(tmp_path / "missing.mp4")
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    with pytest.raises(InputError, match=r"empty\.mp4"):
+        open_frames(empty)
+    whole = write_clip(tmp_path / "whole.mp4", moving_square(20))
+    with pytest.raises(InputError, match="cannot read"):
+        open_frames(cut_off(whole, 0.7))  # its table of contents stood at the end
+
+
+def test_sound_alone_is_no_video(tmp_path) -> None:
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(InputError, match="no pictures in it"):
+        open_frames(path)
+
+
+def test_numbers_outside_the_clip_are_index_errors(tmp_path) -> None:
+    frames = open_frames(write_clip(tmp_path / "clip.mp4", moving_square(5)))
+    with pytest.raises(IndexError, match="5 frames"):
+        frames[5]
+    with pytest.raises(IndexError, match="from 0"):
+        frames[-1]
