@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from masklet.data.clips import Clip, ClipDataset
-from masklet.data.layouts.pairs import merged
+from masklet.data.layouts.pairs import check_still, merged
 from masklet.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ class CachedStills:
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
-        if num_frames != 1:
-            raise InputError(f"{self.folder} holds still pictures; ask for 1 frame, not {num_frames}")
+        check_still(num_frames, self.folder)
         if self._bytes is None:
             self._bytes = np.memmap(self.folder / "pictures.bin", np.uint8, mode="r")
         start, middle, end = self._offsets[index]

@@ -101,17 +101,17 @@ def choose_frames(
 ) -> list[int]:
     """Pick a run of `num_frames` of the `available` frame numbers, evenly spaced, backwards in time now and then.
 
-    The spacing is drawn from 1..`max_stride`, as far as the clip is long enough. Source: paper section 4, training
-    (eight-frame sequences, random reversal of time).
+    The spacing is drawn from 1..`max_stride`, as far as the clip is long enough. A clip that is too short is played
+    to and fro. Source: paper section 4, training (eight-frame sequences, random reversal of time).
     """
-    if num_frames > len(available):
-        raise InputError(f"{num_frames} frames asked of a clip with {len(available)} annotated frames; ask for fewer")
-    longest = (len(available) - 1) // (num_frames - 1) if num_frames > 1 else 1
+    if not available or num_frames < 1:
+        raise InputError(f"cannot choose {num_frames} frames of a clip with {len(available)} annotated frames")
+    ordered = list(available)[::-1] if generator.random() < reverse_probability else list(available)
+    swing = ordered + ordered[-2:0:-1]
+    longest = (len(ordered) - 1) // (num_frames - 1) if num_frames > 1 else 1
     stride = int(generator.integers(1, max(1, min(max_stride, longest)) + 1))
-    span = (num_frames - 1) * stride + 1
-    start = int(generator.integers(0, len(available) - span + 1))
-    chosen = list(available[start : start + span : stride])
-    return chosen[::-1] if generator.random() < reverse_probability else chosen
+    start = int(generator.integers(0, max(0, len(ordered) - 1 - (num_frames - 1) * stride) + 1))
+    return [swing[(start + k * stride) % len(swing)] for k in range(num_frames)]
 
 
 def _unsigned(masks: NDArray[Any], name: str) -> NDArray[Any]:

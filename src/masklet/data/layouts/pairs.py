@@ -1,4 +1,4 @@
-"""The plain layout: `NAME.jpg` with the index mask `NAME.png` beside it."""
+"""The plain layout: `NAME.jpg` with the index mask `NAME.png` beside it, or in folders `images` and `masks`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.clips import Clip
-from masklet.data.reading import PICTURE_SUFFIXES, read_index_mask, read_picture
+from masklet.data.reading import read_index_mask
 from masklet.errors import InputError
+from masklet.io.images import IMAGE_SUFFIXES, read_image
 from masklet.types import Size
+
+SPLIT_FOLDERS = ("images", "masks")
+"""Names of the two folders where pictures and masks lie apart."""
 
 
 class PairFolder:
-    """Still pictures `NAME.jpg` (or another picture type), each with an index mask `NAME.png` beside it.
+    """Still pictures `NAME.jpg` (or another picture type), each with an index mask `NAME.png`.
 
-    folder: where they lie; merge_indices: the probability with which all objects of a picture are taken as one (for
-    data whose indices are parts, such as garments of a person). Raises `InputError` naming the picture without a mask,
-    the mask without a picture, or the folder where it holds neither.
+    folder: where both lie, or where its folders `images` and `masks` hold them; merge_indices: the probability with
+    which all objects of a picture are taken as one (for data whose indices are parts, such as garments of a person).
+    Raises `InputError` naming the picture without a mask, the mask without a picture, or the folder that holds neither.
     """
 
     def __init__(self, folder: str | Path, *, merge_indices: float = 0.0) -> None:
@@ -32,12 +36,17 @@ class PairFolder:
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
-        if num_frames != 1:
-            raise InputError(f"{self.folder} holds still pictures; ask for 1 frame, not {num_frames}")
+        check_still(num_frames, self.folder)
         picture_path, mask_path = self.pairs[index]
-        frame = read_picture(picture_path)
+        frame = read_image(picture_path)
         mask = read_index_mask(mask_path, Size(*frame.shape[:2]))
         return merged(Clip(frame[None], mask[None], str(picture_path)), self.merge_indices, generator)
+
+
+def check_still(num_frames: int, folder: Path) -> None:
+    """Raise `InputError` where more than one frame is asked of still pictures."""
+    if num_frames != 1:
+        raise InputError(f"{folder} holds still pictures; ask for 1 frame, not {num_frames}")
 
 
 def merged(clip: Clip, probability: float, generator: np.random.Generator) -> Clip:
@@ -49,15 +58,22 @@ def merged(clip: Clip, probability: float, generator: np.random.Generator) -> Cl
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Picture and mask paths in `folder`, by name. Raises `InputError` as `PairFolder` does."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
-    pictures = {path.stem: path for path in files if path.suffix.lower() != ".png"}
+    if all((folder / name).is_dir() for name in SPLIT_FOLDERS):
+        picture_folder, mask_folder = (folder / name for name in SPLIT_FOLDERS)
+        pictures, masks = _by_stem(picture_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, {".png"})
+    else:
+        picture_folder = mask_folder = folder
+        pictures, masks = _by_stem(folder, IMAGE_SUFFIXES - {".png"}), _by_stem(folder, {".png"})
     if not pictures:
         raise InputError(f"{folder} is empty: looked for pictures NAME.jpg with index masks NAME.png beside them")
-    for stem in pictures.keys() ^ masks.keys():
+    for stem in sorted(pictures.keys() ^ masks.keys()):
         if stem in pictures:
-            raise InputError(f"{pictures[stem]} has no mask {stem}.png beside it")
-        raise InputError(f"{masks[stem]} has no picture {stem}.jpg beside it")
+            raise InputError(f"{pictures[stem]} has no mask {mask_folder / stem}.png")
+        raise InputError(f"{masks[stem]} has no picture {picture_folder / stem}.jpg")
     return [(pictures[stem], masks[stem]) for stem in sorted(pictures)]
+
+
+def _by_stem(folder: Path, suffixes: frozenset[str] | set[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes}

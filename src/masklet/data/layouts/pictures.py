@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.clips import Clip
-from masklet.data.reading import PICTURE_SUFFIXES, read_picture
+from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError
+from masklet.io.images import IMAGE_SUFFIXES, read_image
 
 
 class PictureFolder:
@@ -18,16 +19,15 @@ class PictureFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder")
-        self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+        self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not self.paths:
-            raise InputError(f"{self.folder} is empty: looked for pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise InputError(f"{self.folder} is empty: looked for pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` as a clip of one frame, without objects. Raises `InputError` where more are asked for."""
-        if num_frames != 1:
-            raise InputError(f"{self.folder} holds still pictures; ask for 1 frame, not {num_frames}")
-        frame = read_picture(self.paths[index])
+        check_still(num_frames, self.folder)
+        frame = read_image(self.paths[index])
         return Clip(frame[None], np.zeros((1, *frame.shape[:2]), np.uint8), str(self.paths[index]))

@@ -1,0 +1,86 @@
+"""Pictures and clips whose masks are in annotation files: COCO, YouTube-VIS, YOLO, LabelMe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from masklet.data.clips import Clip, choose_frames
+from masklet.data.layouts.painting import Masklet, paint_masklets
+from masklet.data.reading import read_frames
+from masklet.errors import InputError
+from masklet.io.annotations import Annotations, Frame
+
+
+class AnnotatedPictures:
+    """The pictures and clips of `annotations`, those without any object left out.
+
+    images: the folder that their file names start from; identity: whether an object id means the same object in all
+    frames of a clip (else every frame is a still of its own); max_stride, reverse_probability: see `choose_frames`. Crowds,
+    whose members are not told apart, are no objects. Raises `InputError` naming the first annotated picture that is
+    not there, or where nothing is annotated.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        images: str | Path,
+        *,
+        identity: bool = True,
+        max_stride: int = 1,
+        reverse_probability: float = 0.5,
+    ) -> None:
+        self.images = Path(images)
+        self.max_stride = max_stride
+        self.reverse_probability = reverse_probability
+        clips = list(annotations.clips.values()) if identity else []
+        stills = annotations.stills if identity else annotations.frames
+        entries = [*clips, *((still,) for still in stills)]
+        self.entries = [entry for entry in entries if any(_objects(frame) for frame in entry)]
+        if not self.entries:
+            raise InputError(f"the annotations of {self.images} hold no objects")
+        for entry in self.entries:
+            for frame in entry:
+                if find_picture(self.images, frame) is None:
+                    raise InputError(f"{frame.path} is annotated, but there is no {self.images / frame.path}")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
+        """Entry `index`: a picture, or a run of `num_frames` of a clip's frames."""
+        entry = self.entries[index]
+        if num_frames > 1 and len(entry) == 1:
+            raise InputError(f"{entry[0].path} is a still picture; ask for 1 frame, not {num_frames}")
+        seen = [k for k, frame in enumerate(entry) if _objects(frame)] if num_frames == 1 else range(len(entry))
+        numbers = choose_frames(
+            seen, num_frames, generator, max_stride=self.max_stride, reverse_probability=self.reverse_probability
+        )
+        chosen = [entry[number] for number in numbers]
+        paths = [find_picture(self.images, frame) or self.images / frame.path for frame in chosen]
+        frames = read_frames(paths)
+        for path, frame in zip(paths, chosen, strict=True):
+            if tuple(frame.size) != frames.shape[1:3]:
+                raise InputError(
+                    f"{path} is {frames.shape[2]} x {frames.shape[1]} pixels (width x height), "
+                    f"its annotation {frame.size.width} x {frame.size.height}"
+                )
+        masks = paint_masklets(_masklets(chosen), num_frames, chosen[0].size, generator)
+        return Clip(frames, masks, str(paths[0]))
+
+
+def find_picture(images: Path, frame: Frame) -> Path | None:
+    """The file of an annotated picture, or None: below `images` with the name of its clip or without."""
+    return next((path for name in (frame.path, frame.name) if (path := images / name).is_file()), None)
+
+
+def _objects(frame: Frame) -> dict[int, dict[str, object]]:
+    """RLE by object id, crowds left out."""
+    return {mask.object_id: dict(mask.rle) for mask in frame.masks if not mask.crowd}
+
+
+def _masklets(frames: list[Frame]) -> list[Masklet]:
+    objects = [_objects(frame) for frame in frames]
+    ids = sorted({object_id for found in objects for object_id in found})
+    return [[found.get(object_id) for found in objects] for object_id in ids]

@@ -1,0 +1,106 @@
+"""Recognise how a folder or file of training data is laid out, and open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from masklet.data.clips import ClipDataset
+from masklet.data.layouts import clip_folders
+from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
+from masklet.data.layouts.clip_folders import ClipFolders
+from masklet.data.layouts.pairs import SPLIT_FOLDERS, PairFolder
+from masklet.data.layouts.sa1b import Sa1bFolder
+from masklet.data.layouts.sav import SavFolder
+from masklet.errors import InputError
+from masklet.io import sav_folder
+from masklet.io.formats import read_annotations, recognise
+from masklet.io.images import IMAGE_SUFFIXES
+
+LOOKED_FOR = (
+    "JPEGImages and Annotations (DAVIS, MOSE, YouTube-VOS); ID.mp4 with ID_manual.json or ID_auto.json, or "
+    "JPEGImages_24fps and Annotations_6fps (SA-V); sa_1.jpg with sa_1.json (SA-1B); a JSON file of COCO, YouTube-VIS "
+    "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain)"
+)
+
+FORMATS_WITH_IDENTITY = ("coco", "ytvis")
+"""Where the same number on two frames of a clip means the same object."""
+
+
+def open_dataset(path: str | Path, *, images: str | Path | None = None) -> ClipDataset:
+    """Open annotated pictures or clips of any layout known.
+
+    path: a folder, or a COCO, YouTube-VIS or LabelMe JSON file; images: where the pictures of annotation files lie,
+    if not beside them. Raises `InputError`, which says what was looked for, for any other layout, and names the file
+    that is missing or damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"no such file or folder: {path}")
+    if path.is_file():
+        return _open_annotations(path, images)
+    for is_layout, open_layout in _LAYOUTS:
+        if is_layout(path):
+            return open_layout(path)
+    documents = sorted(file for pattern in ("*.json", "annotations/*.json") for file in path.glob(pattern))
+    if (path / "labels").is_dir() or any(path.glob("*.txt")) or _beside_pictures(documents):
+        return _open_annotations(path, images)
+    if len(documents) > 1:
+        raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
+    if documents:
+        return _open_annotations(documents[0], images)
+    raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
+
+
+def _open_annotations(path: Path, images: str | Path | None) -> AnnotatedPictures:
+    format = recognise(path)
+    annotations = read_annotations(path, format, images)
+    folder = path if path.is_dir() else path.parent
+    if images:
+        places = [Path(images)]
+    else:
+        coco_split = folder.parent / path.stem.removeprefix("instances_")  # annotations/instances_val2017.json
+        places = [folder, folder / "images", folder.parent / "images", folder.parent, coco_split]
+    for place in places:
+        if annotations.frames and find_picture(place, annotations.frames[0]):
+            return AnnotatedPictures(annotations, place, identity=format in FORMATS_WITH_IDENTITY)
+    first = annotations.frames[0].path if annotations.frames else "(none annotated)"
+    raise InputError(
+        f"the picture {first} of {path} is not in {', '.join(map(str, places))}; "
+        "name the folder that holds it (images=...)"
+    )
+
+
+def _beside_pictures(documents: list[Path]) -> bool:
+    """Whether every JSON file belongs to one picture, as LabelMe's do."""
+    return bool(documents) and all(
+        any(file.with_suffix(suffix).is_file() for suffix in IMAGE_SUFFIXES) for file in documents
+    )
+
+
+def _is_clip_folders(path: Path) -> bool:
+    return (path / clip_folders.FRAME_FOLDER).is_dir() and (path / clip_folders.MASK_FOLDER).is_dir()
+
+
+def _is_sav(path: Path) -> bool:
+    extracted = (path / sav_folder.FRAME_FOLDER).is_dir() and (path / sav_folder.MASK_FOLDER).is_dir()
+    return extracted or any(next(path.rglob(f"*_{kind}.json"), None) for kind in ("manual", "auto"))
+
+
+def _is_sa1b(path: Path) -> bool:
+    return next(path.rglob("sa_*.json"), None) is not None
+
+
+def _is_pairs(path: Path) -> bool:
+    if all((path / name).is_dir() for name in SPLIT_FOLDERS):
+        return True
+    pictures = any(file.suffix.lower() in IMAGE_SUFFIXES - {".png"} for file in path.iterdir())
+    return pictures and any(path.glob("*.png"))
+
+
+_LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], ClipDataset]], ...] = (
+    (_is_clip_folders, ClipFolders),
+    (_is_sav, SavFolder),
+    (_is_sa1b, Sa1bFolder),
+    (_is_pairs, PairFolder),
+)

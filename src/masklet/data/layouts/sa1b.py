@@ -1,0 +1,49 @@
+"""SA-1B, the pictures of the first Segment Anything: `sa_1.jpg` with the masks in `sa_1.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from masklet.data.clips import Clip
+from masklet.data.layouts.painting import paint_masklets
+from masklet.data.layouts.pairs import check_still
+from masklet.errors import InputError
+from masklet.io.annotations import checked_rle
+from masklet.io.documents import member, read_json
+from masklet.io.images import read_image
+from masklet.types import Size
+
+
+class Sa1bFolder:
+    """The stills of a folder of SA-1B, and of the folders below it.
+
+    Raises `InputError` naming the annotation without its picture, or the folder without any. Source:
+    https://ai.meta.com/datasets/segment-anything/ (`image`, and `annotations` with a COCO RLE `segmentation` each).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.files = sorted(self.folder.rglob("*.json"))
+        if not self.files:
+            raise InputError(f"{self.folder} is empty: looked for pictures sa_1.jpg with annotations sa_1.json")
+        for file in self.files:
+            if not file.with_suffix(".jpg").is_file():
+                raise InputError(f"{file} has no picture {file.stem}.jpg beside it")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
+        """Picture `index` with some of its masks: they overlap, so each time others are picked."""
+        check_still(num_frames, self.folder)
+        file = self.files[index]
+        frame = read_image(file.with_suffix(".jpg"))
+        size = Size(*frame.shape[:2])
+        annotations = member(read_json(file), "annotations", list, str(file))
+        masklets = [
+            [checked_rle(member(annotation, "segmentation", dict, str(file)), size, f"{file}, annotation {place}")]
+            for place, annotation in enumerate(annotations)
+        ]
+        return Clip(frame[None], paint_masklets(masklets, 1, size, generator), str(file.with_suffix(".jpg")))
