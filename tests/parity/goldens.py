@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "golden"
-MASK_STEP, LOW_RES_STEP, MEMORY_STEP = 8, 4, 4
+LOW_RES_STEP, MEMORY_STEP = 4, 4
 CONFIG_FILES = {"sam2.1": "configs/sam2.1/{}.yaml", "sam2": "configs/sam2/{}.yaml"}
 
 

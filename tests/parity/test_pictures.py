@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from masklet.sam2.build_sam import build_sam2
 from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
 
+from masklet.sam2.build_sam import build_sam2
 from parity import scenes
-from parity.goldens import LOW_RES_STEP, MASK_STEP, Golden, load_golden
+from parity.goldens import LOW_RES_STEP, Golden, load_golden
+from parity.scripts import MASK_STEP
 
 LOGIT_TOLERANCE = 2e-3
 IOU_TOLERANCE = 1e-3
@@ -40,7 +41,7 @@ def predictor(case: Golden, seeded_checkpoint) -> SAM2ImagePredictor:
 def test_picture_features_agree(case: Golden, predictor: SAM2ImagePredictor):
     embedding = predictor.get_image_embedding()[0, :, ::8, ::8]
     np.testing.assert_allclose(embedding, case.answers["image_embed"], atol=FEATURE_TOLERANCE)
-    fine, middle = predictor.high_res_feats
+    fine, middle = predictor._features["high_res_feats"]
     np.testing.assert_allclose(fine[0, :, ::32, ::32], case.answers["high_res_0"], atol=FEATURE_TOLERANCE)
     np.testing.assert_allclose(middle[0, :, ::16, ::16], case.answers["high_res_1"], atol=FEATURE_TOLERANCE)
 
