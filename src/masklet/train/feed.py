@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.batches import ClipBatch
-from masklet.data.cache import CachedStills, build_cache
-from masklet.data.clips import ClipDataset, Joined
-from masklet.data.layouts.pairs import PairFolder
+from masklet.data.cache import build_cache
+from masklet.data.clips import Clip, ClipDataset, Joined
+from masklet.data.layouts import open_dataset
+from masklet.data.layouts.pairs import merged
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
 from masklet.data.synthetic import CutOuts, Disguises, Glyphs, Shapes, SyntheticClips
@@ -71,10 +73,14 @@ def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augme
 
 
 def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
-    """The data set of a source; folders of stills are packed once, at most `side` pixels long, under `cache`."""
-    folder = Path(source.path)
-    build_cache(PairFolder(folder), cache / folder.name, side)
-    return CachedStills(cache / folder.name, merge_indices=source.merge)
+    """The data set of a source; a `cached` one is packed once, its stills at most `side` pixels long, under `cache`."""
+    dataset = open_dataset(source.path)
+    if source.cached:
+        folder = Path(source.path).resolve()
+        # Two folders may have one name.
+        packed = cache / f"{folder.name}-{zlib.crc32(str(folder).encode()):08x}"
+        dataset = build_cache(dataset, packed, side)
+    return Merged(dataset, source.merge) if source.merge else dataset
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
@@ -88,6 +94,21 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
     if source.font:
         sprites.append((Glyphs(source.font), source.glyphs))
     return SyntheticClips(stills, sprites, size)
+
+
+class Merged:
+    """A data set whose objects are now and then, with `probability`, all taken as one."""
+
+    def __init__(self, dataset: ClipDataset, probability: float) -> None:
+        self.dataset = dataset
+        self.probability = probability
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int) -> Clip:
+        """Entry `index` of the data set."""
+        return merged(self.dataset.clip(index, generator, num_frames), self.probability, generator)
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:

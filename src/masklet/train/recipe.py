@@ -23,13 +23,15 @@ _PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), 
 class Source:
     """Annotated pictures or clips on disk.
 
-    path: where they lie, in a layout that `masklet.train.feed.open_source` knows; weight: how often a clip is drawn
-    from here, relative to the other sources; merge: the probability with which all objects of a still are taken as one.
+    path: where they lie, in any layout that `masklet.data.layouts.open_dataset` knows; weight: how often a clip is
+    drawn from here, relative to the other sources; merge: the probability with which all objects are taken as one;
+    cached: shrink the stills and pack them in the run's folder first, which makes them much quicker to read.
     """
 
     path: str
     weight: float = 1.0
     merge: float = 0.0
+    cached: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""The recipes by name: our own `nano`, fine-tuning on data of one's own, and the paper's training written down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
+from masklet.config import NANO, SAM21_BASE_PLUS, ModelConfig
+from masklet.data.colours import ColourJitter
+from masklet.data.transforms import Augmentation
+from masklet.train.losses import LossWeights
+from masklet.train.optimiser import OptimiserConfig
+from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
+from masklet.train.rollout import Annotator
+
+FROM_SCRATCH = LossWeights(focal=4.0)
+"""With a trunk that knows nothing yet, less focal loss than the paper's 20 learns about twice as fast."""
+
+CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
+FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
+PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, frame_colour=FRAME_COLOUR)
+"""The augmentation of clips in the paper and in the official fine-tuning configuration."""
+
+
+def nano(data: Path, font: Path | None = None) -> Recipe:
+    """Our small model from scratch: stills at 128 and 256 pixels, then clips with the memory, then the final size.
+
+    data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs.
+    """
+    cats, fashion, coco, nuclei = (
+        Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
+    )
+    scenes = Synthetic(
+        stills=(cats, replace(fashion, merge=0.8), coco),
+        weight=0.35,
+        font=None if font is None else str(font),
+    )
+    mix = (
+        replace(cats, weight=0.25),
+        replace(fashion, weight=0.22, merge=0.75),
+        replace(coco, weight=0.1),
+        replace(nuclei, weight=0.08),
+        scenes,
+    )
+    once = Annotator(mask_share=0.0, box_share=0.5, corrections=0)
+    corrected = replace(once, corrections=1)
+    clips = Part(
+        (scenes,),
+        clips=3,
+        frames=4,
+        objects=3,
+        annotator=Annotator(mask_share=0.4, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1),
+    )
+    first = Part(mix, clips=16, sessions=2, objects=4, annotator=once)
+    stills = Part(mix, clips=16, sessions=2, objects=2, annotator=corrected)
+    return Recipe(
+        "nano",
+        NANO,
+        (
+            Stage("128 first prompts", 700, 1.2e-3, (first,), _small(128), 100, 0.9, 2, FROM_SCRATCH),
+            Stage("128", 1500, 1.0e-3, (stills,), _small(128), 0, 0.3, 2, FROM_SCRATCH),
+            Stage("256", 1500, 5e-4, (replace(stills, clips=8),), _small(256), 20, 0.3, 4, FROM_SCRATCH),
+            Stage(
+                "clips at 192",
+                1500,
+                4e-4,
+                (replace(clips, weight=0.6), replace(stills, clips=8, weight=0.4)),
+                _small(192),
+                20,
+                0.3,
+                4,
+                FROM_SCRATCH,
+            ),
+            Stage(
+                "384",
+                600,
+                2e-4,
+                (replace(clips, clips=1, weight=0.5), replace(stills, clips=4, weight=0.5)),
+                _small(384),
+                20,
+                0.1,
+                4,
+                FROM_SCRATCH,
+            ),
+        ),
+        OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
+    )
+
+
+def _small(size: int) -> Augmentation:
+    colour = ColourJitter(0.3, 0.3, 0.3, 0.03, 0.05, 1.2)
+    area = max(16, 40 * size * size // 128**2)
+    return Augmentation(size, degrees=15, shear=8, crop=(0.4, 1.1), stretch=1.3, clip_colour=colour, min_area=area)
+
+
+def finetune(
+    data: Path, start: str = "nano", *, steps: int = 500, frames: int = 1, image_size: int | None = None
+) -> Recipe:
+    """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
+
+    data: a folder of stills, or of clips where frames is above 1; start: a name or a path; image_size: None for the
+    model's own. The official sizes compute in bfloat16 with their trunk frozen but for low-rank updates, and encode
+    again in the backward pass; `nano` is small enough to be trained as a whole.
+    """
+    model = config_of(start)
+    size = image_size or model.image_size
+    small = model.trunk.kind == "convnet"
+    augmentation = Augmentation(size, degrees=10, shear=5, crop=(0.7, 1.1), stretch=1.2, clip_colour=CLIP_COLOUR)
+    part = Part(
+        (Source(str(data), cached=frames == 1),),
+        clips=4 if small and frames == 1 else 1,
+        frames=frames,
+        sessions=2 if frames == 1 else 1,
+        objects=3,
+        annotator=Annotator(corrections=2 if small else 3),
+    )
+    stage = Stage("fine-tune", steps, 1e-4 if small else 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
+    return Recipe(
+        "finetune",
+        replace(model, image_size=size),
+        (stage,),
+        OptimiserConfig(weight_decay=0.05, clip=1.0 if small else 0.1, ema=0.99),
+        start=start,
+        lora_rank=0 if small else 8,
+        accumulate=1 if small else 4,
+        precision="float32" if small else "bfloat16",
+        checkpointing=not small,
+    )
+
+
+def config_of(name_or_path: str) -> ModelConfig:
+    """The configuration of a checkpoint. Raises `CheckpointError`."""
+    path = find_checkpoint(name_or_path)
+    state, config = read_checkpoint(path)
+    return config or recognise(state, path, hint=name_or_path)
+
+
+def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21_BASE_PLUS) -> Recipe:
+    """The paper's full training (SAM 2, table 12b), for 256 GPUs; batches of stills and of clips take turns.
+
+    stills: SA-1B; clips: SA-V; start: a network pretrained on SA-1B as in table 12a. The image encoder learns at 6e-5
+    and the rest at 3e-4. Left out: Meta's internal clips, drop path in the trunk, and 2 x 2 mosaics of clips.
+    """
+    pictures = Part((Source(str(stills)),), objects=64, weight=0.178)
+    videos = Part((Source(str(clips)),), frames=8, objects=3, weight=0.822)
+    stage = Stage("full", 150_000, 3e-4, (pictures, videos), PAPER_VIDEO, warmup=15_000, final=0.0)
+    optimiser = OptimiserConfig(vision_lr_factor=0.2, layer_decay=0.9)
+    return Recipe("paper-full", model, (stage,), optimiser, start=start, precision="bfloat16", checkpointing=True)
+
+
+def mose_finetune(data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8, num_clips: int = 1246) -> Recipe:
+    """Meta's released fine-tuning configuration for MOSE, for eight 80 GB GPUs: 40 epochs, every clip twice in each.
+
+    data: MOSE's training split in the DAVIS layout; num_clips: how many of its clips are used (the official list leaves
+    some out). Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
+    """
+    part = Part((Source(str(data)),), frames=8, objects=3)
+    stage = Stage("MOSE", 40 * 2 * num_clips // num_gpus, 5e-6, (part,), PAPER_VIDEO, final=0.1)
+    optimiser = OptimiserConfig(vision_lr_factor=0.6, layer_decay=0.9)
+    return Recipe("mose-finetune", SAM21_BASE_PLUS, (stage,), optimiser, start=start, precision="bfloat16")
