@@ -1,0 +1,181 @@
+"""The benchmarks' folders: which clips they hold, and by which rule each counts its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from masklet.data.layouts.clip_folders import FRAME_FOLDER, MASK_FOLDER, RESOLUTIONS
+from masklet.errors import InputError
+from masklet.eval.truth import VOID, Clip, IndexClip, LayeredClip
+from masklet.io import sav_folder
+from masklet.io.documents import read_json
+from masklet.io.formats.folders import natural_key
+from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.palette import read_index_png
+
+Counting = Literal["davis", "first-seen", "lvos"]
+"""Which frames count, see `masklet.eval.scoring.counted_frames`."""
+
+LAYOUTS: dict[str, Counting] = {
+    "davis2016": "davis",
+    "davis2017": "davis",
+    "lvos": "lvos",
+    "sav": "first-seen",
+    "mose": "first-seen",
+    "youtube-vos": "first-seen",
+}
+"""Every layout by name, with its rule of counting."""
+
+SPLITS = (
+    "ImageSets/2017/val.txt",
+    "ImageSets/480p/val.txt",
+    "ImageSets/val.txt",
+    "sav_val.txt",
+    "sav_test.txt",
+    "val.txt",
+)
+"""Lists of clips, the first one found being taken where no clips are asked for."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Clips of one benchmark; split: the list that named them, or None for all that are there."""
+
+    root: Path
+    layout: str
+    clips: tuple[Clip, ...]
+    split: str | None = None
+
+    @property
+    def counting(self) -> Counting:
+        return LAYOUTS[self.layout]
+
+    def clip(self, name: str) -> Clip:
+        """The clip of a name that `clips` has."""
+        return next(clip for clip in self.clips if clip.name == name)
+
+
+def open_clips(root: str | Path, layout: str | None = None, names: Sequence[str] = ()) -> Dataset:
+    """Open a benchmark's folder.
+
+    layout: a name from `LAYOUTS`, recognised by itself if None; names: the clips wanted, if none those of the
+    validation list in the folder, or all. Raises `InputError`, which says what was looked for.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"no such folder: {root}")
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
+    frame_root, mask_root = _roots(root)
+    folders = {path.name: path for path in sorted(mask_root.iterdir()) if path.is_dir() and any(path.rglob("*.png"))}
+    if not folders and any(mask_root.glob("*.png")):
+        folders = {mask_root.name: mask_root}
+    if not folders:
+        raise InputError(
+            f"no clips in {mask_root}: looked for folders CLIP/00000.png (DAVIS, LVOS, MOSE, YouTube-VOS) and "
+            f"CLIP/OBJECT/00000.png (SA-V), below {MASK_FOLDER} or {sav_folder.MASK_FOLDER} or directly"
+        )
+    wanted, split = _wanted(root, names, folders)
+    layout = layout or _recognise(root, frame_root, folders)
+    clips = [_open_clip(folders[name], frame_root, layout) for name in wanted]
+    return Dataset(root, layout, tuple(clips), split)
+
+
+def object_ranges(root: Path) -> dict[str, dict[int, tuple[int, int]]]:
+    """LVOS's first and last frame number of each object of each clip, from `*_meta.json`; empty without that file."""
+    for path in sorted(root.glob("*_meta.json")):
+        videos = read_json(path).get("videos", {})
+        return {
+            clip: {
+                int(number): (int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"]))
+                for number, entry in video["objects"].items()
+                if "frame_range" in entry
+            }
+            for clip, video in videos.items()
+        }
+    return {}
+
+
+def _roots(root: Path) -> tuple[Path | None, Path]:
+    """Where the clips' pictures and masks are; a folder of masks alone is its own root."""
+    for frames, masks in ((sav_folder.FRAME_FOLDER, sav_folder.MASK_FOLDER), (FRAME_FOLDER, MASK_FOLDER)):
+        if (root / masks).is_dir():
+            return (_resolution(root / frames) if (root / frames).is_dir() else None), _resolution(root / masks)
+    return None, root
+
+
+def _resolution(folder: Path) -> Path:
+    return next((folder / name for name in RESOLUTIONS if (folder / name).is_dir()), folder)
+
+
+def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple[list[str], str | None]:
+    split = None
+    if not names:
+        split = next((name for name in SPLITS if (root / name).is_file()), None)
+        names = _split_names(root / split) if split else sorted(folders, key=natural_key)
+    missing = [name for name in names if name not in folders]
+    if missing:
+        source = f", which {split} lists" if split else ""
+        raise InputError(f"no masks for clip {missing[0]!r}{source}; there are {len(folders)}: {sorted(folders)[:8]}")
+    return list(names), split
+
+
+def _split_names(path: Path) -> list[str]:
+    """Clips of a list: a name a line, or DAVIS 2016's lines `/JPEGImages/480p/CLIP/00000.jpg ...`."""
+    names = []
+    for line in path.read_text().splitlines():
+        first = line.split()[0] if line.split() else ""
+        names.append(first.split("/")[-2] if "/" in first else first)
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) -> str:
+    folder = next(iter(folders.values()))
+    if any(path.is_dir() for path in folder.iterdir()):
+        return "sav"
+    if any(root.glob("*_meta.json")):
+        return "lvos"
+    if (root / "meta.json").is_file() and "videos" in read_json(root / "meta.json"):
+        return "youtube-vos"
+    masks = sorted(folder.glob("*.png"))
+    if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:
+        return "mose"
+    values = set(np.unique(read_index_png(masks[0])).tolist())
+    return "davis2016" if values <= {0, VOID} and VOID in values else "davis2017"
+
+
+def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> Clip:
+    pictures = _pictures(frame_root / folder.name) if frame_root is not None else []
+    if frame_root is not None and not pictures:
+        raise InputError(f"clip {folder.name} has masks, but no pictures in {frame_root / folder.name}")
+    stems = [path.stem for path in pictures] or sorted({path.stem for path in folder.rglob("*.png")}, key=natural_key)
+    places = {stem: place for place, stem in enumerate(stems)}
+    common = (folder.name, tuple(stems), tuple(pictures))
+    if layout != "sav":
+        return IndexClip(*common, _numbered(folder, places), single=layout == "davis2016")
+    objects = sorted(path for path in folder.iterdir() if path.is_dir())
+    strange = [path.name for path in objects if not path.name.isdigit()]
+    if strange or not objects:
+        raise InputError(f"clip {folder} should hold a folder 000, 001, ... for each object; got {strange or 'none'}")
+    return LayeredClip(*common, {int(path.name): _numbered(path, places) for path in objects})
+
+
+def _numbered(folder: Path, places: dict[str, int]) -> dict[int, Path]:
+    """The PNGs of a folder by the place of their frame in the clip."""
+    files = {path.stem: path for path in folder.glob("*.png")}
+    lonely = sorted(files.keys() - places.keys())
+    if lonely:
+        raise InputError(f"{files[lonely[0]]} is of a frame that the clip does not have")
+    return {places[stem]: path for stem, path in files.items()}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(files, key=lambda path: natural_key(path.name))

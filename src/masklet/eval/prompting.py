@@ -1,0 +1,56 @@
+"""The prompts that the benchmarks give an object on one frame, as a simulated annotator would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from masklet.predict.video import VideoSession
+
+PROMPTS = {"mask": 0, "box": 0, "1-click": 1, "3-click": 3, "5-click": 5}
+"""The prompts of the paper's semi-supervised table, with how many clicks each has."""
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise `InputError` for a prompt that is not among `PROMPTS`."""
+    if prompt not in PROMPTS:
+        raise InputError(f"unknown prompt {prompt!r}; there are {', '.join(PROMPTS)}")
+
+
+def prompt_object(session: VideoSession, object_id: int, frame: int, truth: NDArray[np.bool_], prompt: str) -> None:
+    """Prompt an object on a frame from its true mask [H, W] there: the mask, its box, or clicks one after the other."""
+    if prompt == "mask":
+        session.add(object_id, frame, mask=truth)
+    elif prompt == "box":
+        session.add(object_id, frame, box=tight_box(truth))
+    else:
+        x, y = deepest_point(truth)
+        shown = session.add(object_id, frame, points=[(x, y)], labels=[1])
+        correct(session, object_id, frame, truth, shown.mask(object_id), PROMPTS[prompt] - 1)
+
+
+def correct(
+    session: VideoSession,
+    object_id: int,
+    frame: int,
+    truth: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
+    num_clicks: int,
+) -> NDArray[np.bool_]:
+    """Click `num_clicks` times where the mask shown [H, W] is most wrong, each time seeing the new one, and return it.
+
+    Stops earlier where nothing is wrong.
+    """
+    for _ in range(num_clicks):
+        if (shown == truth).all():
+            break
+        click = next_click(truth, shown, None)
+        answer = session.add(object_id, frame, points=[(click.x, click.y)], labels=[click.label])
+        shown = answer.mask(object_id)
+    return shown

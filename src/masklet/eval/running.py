@@ -1,0 +1,136 @@
+"""Work through the clips or pictures of an evaluation: several processes, and nothing done twice after a break."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from masklet.errors import InputError
+from masklet.io.documents import read_json, write_json
+from masklet.io.output import make_folder
+from masklet.io.processes import work_through
+
+if TYPE_CHECKING:
+    from masklet.model.network import Network
+
+RESULT_FOLDER = "items"
+SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by what `masklet.load` takes, so that every worker process loads its own.
+
+    threads: of each process on a CPU. It is fixed, because the number of threads moves the last digits of a figure, and
+    figures must not depend on how many processes share the work.
+    """
+
+    name: str
+    image_size: int | None = None
+    device: str | None = None
+    threads: int = 1
+
+    @contextmanager
+    def loaded(self) -> Iterator[Network]:
+        """The model, loaded once a process, and for the while of the block the number of threads."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield _load(self.name, self.image_size, self.device)
+        finally:
+            torch.set_num_threads(before)
+
+
+class Measure(Protocol):
+    """One way to measure: picklable, so that worker processes can be handed it."""
+
+    @property
+    def items(self) -> list[str]:
+        """The names of the clips or pictures, each the name of a result file as well."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the figures depend on, ready for JSON."""
+        ...
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """Measure one item; the result is ready for JSON."""
+        ...
+
+
+def measure_all(
+    measure: Measure,
+    out: Path,
+    processes: int | None = None,
+    on_done: Callable[[str], None] = lambda item: None,
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """The result of every item, in order, and the seconds spent on all of them together.
+
+    out: the folder that keeps each result as it is done; what is there from an earlier run with the same settings is
+    not done again; processes: at the same time, None for one a core; on_done: told of each item that is finished, those
+    found too. Raises `InputError` where the folder is of a run with other settings, and what the measure raises.
+    """
+    _claim(out, measure.settings)
+    files = {item: make_folder(out / RESULT_FOLDER) / f"{item.replace('/', '__')}.json" for item in measure.items}
+    waiting = []
+    for item, file in files.items():
+        if file.is_file():
+            on_done(item)
+        else:
+            waiting.append(item)
+    for item, result in work_through(_Timed(measure), waiting, processes or os.cpu_count() or 1):
+        write_json(files[item], result)
+        on_done(item)
+    results = {item: read_json(file) for item, file in files.items()}
+    return results, sum(result["seconds"] for result in results.values())
+
+
+@dataclass(frozen=True)
+class _Timed:
+    measure: Measure
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        begun = time.perf_counter()
+        result = self.measure(item)
+        return result | {"seconds": round(time.perf_counter() - begun, 3)}
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, image_size: int | None, device: str | None) -> Network:
+    from masklet.checkpoints import load
+
+    return load(name, device=device, image_size=image_size)
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Write down what this folder's results are of, or see that they are of the same."""
+    file = make_folder(out) / SETTINGS_FILE
+    if not file.is_file():
+        write_json(file, settings)
+        return
+    before = read_json(file)
+    for key in settings.keys() | before.keys():
+        if before.get(key) != settings.get(key):
+            raise InputError(
+                f"{out} holds results with {key} = {before.get(key)!r}, now it is {settings.get(key)!r}; "
+                "choose another folder with --out, or remove that one"
+            )
+
+
+def model_settings(model: ModelChoice) -> dict[str, Any]:
+    """What of a model choice the figures depend on; of a checkpoint file its contents as well, for it may change."""
+    settings = asdict(model)
+    settings = {"model": settings.pop("name"), **settings}
+    if Path(model.name).is_file():
+        settings["sha256"] = hashlib.sha256(Path(model.name).read_bytes()).hexdigest()[:16]
+    return settings

@@ -1,0 +1,151 @@
+"""Predicted masks in a folder against ground truth: J and F of each object on the frames that count."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.eval.layouts import Counting
+from masklet.eval.metrics import Statistics, boundary_f, region_j, statistics
+from masklet.eval.truth import Clip, IndexClip, read_objects
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ObjectScores:
+    """J and F of one object on each frame that counts, all lists of one length; frames: their numbers in the clip."""
+
+    object_id: int
+    frames: tuple[int, ...]
+    j: tuple[float, ...]
+    f: tuple[float, ...]
+
+    @property
+    def region(self) -> Statistics:
+        return statistics(self.j)
+
+    @property
+    def boundary(self) -> Statistics:
+        return statistics(self.f)
+
+    @property
+    def jf(self) -> float:
+        """The mean of the means of J and F."""
+        return (self.region.mean + self.boundary.mean) / 2
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> ObjectScores:
+        return ObjectScores(record["object_id"], *(tuple(record[name]) for name in ("frames", "j", "f")))
+
+
+class PredictedMasks:
+    """The predictions for one clip: PNGs named as the truth's, in a folder or in one for each object.
+
+    Raises `InputError` naming the first frame or object that is missing, or an object that the truth does not have.
+    """
+
+    def __init__(self, clip: Clip, folder: Path) -> None:
+        if not folder.is_dir():
+            raise InputError(f"clip {clip.name} has no predictions: there is no folder {folder}")
+        self.clip = clip
+        self.folder = folder
+        self.layered = any(path.is_dir() for path in folder.iterdir())
+        self._check_frames()
+
+    def mask(self, object_id: int, frame: int, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """[H, W] of an object on a frame, the size of `like` being asked for. Raises `InputError` for another size."""
+        path = self._path(object_id, frame)
+        single = self.layered or self._is_single()
+        index = read_objects(path, single)
+        if index.shape != like.shape:
+            raise InputError(
+                f"{path} is {index.shape[1]} x {index.shape[0]} pixels (width x height), "
+                f"the truth {like.shape[1]} x {like.shape[0]}; write masks at the video's size"
+            )
+        if single:
+            return index > 0
+        strange = sorted({int(value) for value in np.unique(index)} - {0, *self.clip.object_ids})
+        if strange:
+            raise InputError(f"{path} has object {strange[0]}, the truth only {list(self.clip.object_ids)}")
+        return index == object_id
+
+    def _is_single(self) -> bool:
+        return isinstance(self.clip, IndexClip) and self.clip.single
+
+    def _path(self, object_id: int, frame: int) -> Path:
+        name = f"{self.clip.names[frame]}.png"
+        return self._object_folder(object_id) / name if self.layered else self.folder / name
+
+    def _object_folder(self, object_id: int) -> Path:
+        names = {int(path.name): path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit()}
+        if object_id not in names:
+            raise InputError(f"{self.folder} has no predictions for object {object_id}; there are {sorted(names)}")
+        return names[object_id]
+
+    def _check_frames(self) -> None:
+        for object_id in self.clip.object_ids:
+            for frame in self.clip.annotated_for(object_id):
+                if not self._path(object_id, frame).is_file():
+                    raise InputError(
+                        f"frame {self.clip.names[frame]} of clip {self.clip.name} has no prediction: "
+                        f"there is no {self._path(object_id, frame)}"
+                    )
+        if not self.layered and len(self.clip.annotated) == len(self.clip.names):
+            extra = sorted({path.stem for path in self.folder.glob("*.png")} - set(self.clip.names))
+            if extra:
+                raise InputError(f"{self.folder / extra[0]}.png is of a frame that the truth does not have")
+
+
+def score_clip(
+    clip: Clip, folder: Path, counting: Counting, ranges: dict[int, tuple[int, int]] | None = None
+) -> list[ObjectScores]:
+    """J and F of every object of a clip, for the predictions in `folder`.
+
+    ranges: LVOS's first and last frame number of each object. Raises `InputError` as `PredictedMasks` does.
+    """
+    predicted = PredictedMasks(clip, folder)
+    counted = {
+        object_id: counted_frames(clip, object_id, counting, (ranges or {}).get(object_id))
+        for object_id in counted_objects(clip, counting)
+    }
+    values: dict[int, list[tuple[int, float, float]]] = {object_id: [] for object_id in counted}
+    for frame in clip.annotated:
+        for object_id in (number for number, frames in counted.items() if frame in frames):
+            truth = clip.mask(object_id, frame)
+            mask = predicted.mask(object_id, frame, truth)
+            if values[object_id] or counting != "first-seen" or truth.any() or mask.any():
+                values[object_id].append((frame, region_j(truth, mask), boundary_f(truth, mask)))
+    return [ObjectScores(object_id, *zip(*rows, strict=True)) for object_id, rows in values.items() if rows]
+
+
+def counted_objects(clip: Clip, counting: Counting) -> tuple[int, ...]:
+    """The objects that count: with DAVIS those of the first frame, which are given; else all."""
+    if counting != "davis" or not clip.annotated:
+        return clip.object_ids
+    first = clip.annotated[0]
+    return tuple(object_id for object_id in clip.object_ids if clip.mask(object_id, first).any())
+
+
+def counted_frames(clip: Clip, object_id: int, counting: Counting, span: tuple[int, int] | None = None) -> set[int]:
+    """The frames on which an object may count.
+
+    "davis": all annotated ones but the first and the last. "first-seen": the same, and of these only those from the
+    first on which the object is in the truth or in the prediction, as `score_clip` finds on its way (the official
+    `sav_dataset/utils/sav_benchmark.py`). "lvos": from the first frame of the object's range, or on which it is seen,
+    up to and without the last (the official `lvos-evaluation`). span: numbers of the range's first and last frame.
+    """
+    frames = clip.annotated_for(object_id)
+    if counting != "lvos":
+        return set(frames[1:-1])
+    numbers = {frame: int(clip.names[frame]) for frame in frames}
+    first, last = span or (numbers[clip.first_frame(object_id)], numbers[frames[-1]])
+    return {frame for frame, number in numbers.items() if first <= number < last}

@@ -1,0 +1,135 @@
+"""Ground truth of clips: which objects are on which frames, read from the PNGs as they are needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.io.palette import read_index_png
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+VOID = 255
+"""In DAVIS 2017's masks, pixels that belong to nothing; DAVIS 2016's only object has this value."""
+
+
+@dataclass(frozen=True)
+class Clip(ABC):
+    """A clip with masks on all or some of its frames.
+
+    names: the stem of every frame's file name, in order; pictures: the files, empty where only masks are there.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    pictures: tuple[Path, ...]
+
+    @property
+    @abstractmethod
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects that are to be tracked, ascending."""
+
+    @property
+    @abstractmethod
+    def annotated(self) -> tuple[int, ...]:
+        """Numbers of the frames with masks, ascending."""
+
+    @abstractmethod
+    def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
+        """[H, W]: an object on an annotated frame, empty where it is not to be seen. Raises `InputError`."""
+
+    @abstractmethod
+    def annotated_for(self, object_id: int) -> tuple[int, ...]:
+        """Numbers of the frames whose masks tell where this object is or that it is absent."""
+
+    def first_frame(self, object_id: int) -> int:
+        """The first frame on which the object is to be seen. Raises `InputError` where there is none."""
+        for frame in self.annotated_for(object_id):
+            if self.mask(object_id, frame).any():
+                return frame
+        raise InputError(f"clip {self.name}: object {object_id} has no mask on any frame")
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is more than the frames on which objects are first seen."""
+        return set(self.annotated) > {self.first_frame(object_id) for object_id in self.object_ids}
+
+
+@dataclass(frozen=True)
+class IndexClip(Clip):
+    """One index PNG a frame, the layout of DAVIS, LVOS, MOSE and YouTube-VOS.
+
+    masks: the file for each annotated frame; single: all that is not 0 is one object, with id 1 (DAVIS 2016).
+    """
+
+    masks: Mapping[int, Path]
+    single: bool = False
+
+    @cached_property
+    def object_ids(self) -> tuple[int, ...]:
+        found: set[int] = set()
+        for frame in self.annotated:
+            found |= {int(value) for value in np.unique(self.index(frame)) if value}
+        return tuple(sorted(found))
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        return tuple(sorted(self.masks))
+
+    def annotated_for(self, object_id: int) -> tuple[int, ...]:
+        return self.annotated
+
+    def index(self, frame: int) -> NDArray[np.integer]:
+        """[H, W]: object ids on an annotated frame, 0 for none."""
+        return read_objects(self.masks[frame], self.single)
+
+    def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
+        return self.index(frame) == object_id
+
+
+@dataclass(frozen=True)
+class LayeredClip(Clip):
+    """A folder for each object, a binary PNG a frame, so that masks may overlap: the layout of SA-V val and test.
+
+    masks: for each object, the file for each frame that is annotated for it.
+    """
+
+    masks: Mapping[int, Mapping[int, Path]]
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        return tuple(sorted(self.masks))
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        return tuple(sorted({frame for files in self.masks.values() for frame in files}))
+
+    def annotated_for(self, object_id: int) -> tuple[int, ...]:
+        return tuple(sorted(self.masks[object_id]))
+
+    def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
+        return read_objects(self.masks[object_id][frame], single=True) > 0
+
+
+@lru_cache(maxsize=4)
+def read_objects(path: Path, single: bool) -> NDArray[np.integer]:
+    """The object ids of an index PNG [H, W], 0 for none; as `single`, 1 for all that is not 0, else without void.
+
+    The last few are kept, read-only, for one is asked for once for each object.
+    """
+    index = read_index_png(path)
+    if single:
+        index = (index > 0).astype(np.uint8)
+    elif index.dtype == np.uint8:
+        index = np.where(index == VOID, 0, index)
+    index.flags.writeable = False
+    return index

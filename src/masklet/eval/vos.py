@@ -1,0 +1,197 @@
+"""Semi-supervised video object segmentation: each object is given on its first frame, and tracked from there.
+
+Predictions are written as PNGs in the benchmark's own layout and scored from these, so that a model of ours and
+anybody's results go the same way. Source: paper section 6.2 and `tools/vos_inference.py` of the official repository.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.eval.layouts import Dataset, object_ranges
+from masklet.eval.prompting import check_prompt, prompt_object
+from masklet.eval.report import Curve, Report, Row
+from masklet.eval.running import ModelChoice, model_settings
+from masklet.eval.scoring import ObjectScores, score_clip
+from masklet.io.output import make_folder
+from masklet.io.palette import write_index_png
+from masklet.tracking.policy import TrackingPolicy
+
+if TYPE_CHECKING:
+    from masklet.eval.truth import Clip
+    from masklet.types import FrameMasks
+
+NUM_STRETCHES = 20
+"""Points of the curve along the clips."""
+
+POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fallback=False)
+"""As `tools/vos_inference.py` tracks: without the post-processing that helps people who click."""
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """Masks that are there already against the truth. Measures one clip a call.
+
+    predicted: a folder with one for each clip, in it PNGs as the truth has them.
+    """
+
+    truth: Dataset
+    predicted: Path
+
+    @property
+    def items(self) -> list[str]:
+        return [clip.name for clip in self.truth.clips]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dataset_settings(self.truth) | {"predicted": str(self.predicted)}
+
+    def folder(self, clip: str) -> Path:
+        """Where the predictions for a clip are."""
+        return self.predicted / clip
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""
+        ranges = object_ranges(self.truth.root) if self.truth.counting == "lvos" else {}
+        scores = score_clip(self.truth.clip(item), self.folder(item), self.truth.counting, ranges.get(item))
+        return {"objects": [found.to_json() for found in scores]}
+
+
+@dataclass(frozen=True)
+class VosRun:
+    """A model on a benchmark: tracks each clip, writes its masks below `out`, and scores them if there is truth.
+
+    prompt: what is given on an object's first frame, a name from `masklet.eval.prompting.PROMPTS`.
+    """
+
+    data: Dataset
+    model: ModelChoice
+    out: Path
+    prompt: str = "mask"
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+        for clip in self.data.clips:
+            if not clip.pictures:
+                raise InputError(
+                    f"clip {clip.name} has masks but no pictures; a model needs JPEGImages in {self.data.root}"
+                )
+
+    @property
+    def items(self) -> list[str]:
+        return [clip.name for clip in self.data.clips]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dataset_settings(self.data) | model_settings(self.model) | {"prompt": self.prompt}
+
+    @property
+    def scores(self) -> MaskScores:
+        """The measure of the masks that this run writes."""
+        return MaskScores(self.data, self.out / "predictions")
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """Track one clip and score it."""
+        clip = self.data.clip(item)
+        folder = self.scores.folder(item)
+        partial = make_folder(folder.with_name(f".{item}.part"))
+        with self.model.loaded() as model:
+            track_clip(model, clip, self.prompt, partial, layered=self.data.layout == "sav")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        return self.scores(item) if clip.has_truth else {"objects": []}
+
+
+def track_clip(model: Any, clip: Clip, prompt: str, folder: Path, *, layered: bool) -> None:
+    """Track every object of a clip from its first frame on and write the masks.
+
+    With `layered` each object has a folder of binary PNGs and may overlap others; else a frame has one index PNG, each
+    pixel going to the object with the highest logit. Of clips with truth on some frames only these are written.
+    """
+    from masklet.predict.video import VideoSession
+
+    session = VideoSession(model, clip.pictures, keep="window", policy=POLICY)
+    for object_id in clip.object_ids:
+        first = clip.first_frame(object_id)
+        prompt_object(session, object_id, first, clip.mask(object_id, first), prompt)
+    wanted = set(clip.annotated) if clip.has_truth else set(range(len(clip.names)))
+    write = _write_layers if layered else _write_index
+    begun = min(clip.first_frame(object_id) for object_id in clip.object_ids)
+    empty = np.zeros(session.size, np.uint8)
+    for frame in sorted(wanted & set(range(begun))):
+        for path in _paths(folder, clip, frame, layered):
+            write_index_png(path, empty)
+    for result in session.propagate():
+        if result.frame in wanted:
+            write(folder, clip, result)
+
+
+def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str, Any]], seconds: float) -> Report:
+    """The means over all objects, a row for each object, and the curve of J&F along the clips."""
+    scores = {
+        f"{clip}/{found.object_id}": found
+        for clip, result in results.items()
+        for found in (ObjectScores.from_json(record) for record in result["objects"])
+    }
+    rows = tuple(Row(name, _figures(found)) for name, found in scores.items())
+    columns = rows[0].values if rows else {}
+    summary = {column: float(np.mean([row.values[column] for row in rows])) for column in columns}
+    lines = {"J&F": _along(scores, lambda s: (np.array(s.j) + s.f) / 2), "J": _along(scores, lambda s: np.array(s.j))}
+    curves = (Curve("J&F along the clips", "part of the clip", "mean over objects", lines),) if rows else ()
+    timing = {"seconds": seconds}
+    return Report(title, settings | {"objects": len(rows), "clips": len(results)}, summary, rows, curves, timing)
+
+
+def dataset_settings(data: Dataset) -> dict[str, Any]:
+    """What of a data set the figures depend on."""
+    return {
+        "data": str(data.root),
+        "layout": data.layout,
+        "counting": data.counting,
+        "split": data.split,
+        "clips": [clip.name for clip in data.clips],
+    }
+
+
+def _figures(scores: ObjectScores) -> dict[str, float]:
+    region, boundary = scores.region, scores.boundary
+    figures = {"J&F": scores.jf}
+    for letter, found in (("J", region), ("F", boundary)):
+        figures |= {f"{letter} mean": found.mean, f"{letter} recall": found.recall, f"{letter} decay": found.decay}
+    return figures
+
+
+def _along(scores: dict[str, ObjectScores], values_of: Any) -> list[tuple[float, float]]:
+    """Mean over objects at evenly spaced places, each object's frames being stretched over 0 to 1."""
+    places = np.linspace(0, 1, NUM_STRETCHES + 1)
+    stretched = [np.interp(places, np.linspace(0, 1, len(found.frames)), values_of(found)) for found in scores.values()]
+    return [(float(x), float(y)) for x, y in zip(places, np.mean(stretched, 0), strict=True)] if stretched else []
+
+
+def _paths(folder: Path, clip: Clip, frame: int, layered: bool) -> list[Path]:
+    name = f"{clip.names[frame]}.png"
+    if not layered:
+        return [folder / name]
+    return [make_folder(folder / f"{object_id:03d}") / name for object_id in clip.object_ids]
+
+
+def _write_index(folder: Path, clip: Clip, result: FrameMasks) -> None:
+    logits = result.logits.float().cpu().numpy()
+    index = np.zeros(logits.shape[1:], np.uint16)
+    if len(logits):
+        winners = np.array(result.object_ids, np.uint16)[logits.argmax(0)]
+        index = np.where(logits.max(0) > 0, winners, index)
+    write_index_png(folder / f"{clip.names[result.frame]}.png", index)
+
+
+def _write_layers(folder: Path, clip: Clip, result: FrameMasks) -> None:
+    for object_id, path in zip(clip.object_ids, _paths(folder, clip, result.frame, layered=True), strict=True):
+        known = object_id in result.object_ids
+        mask = result.mask(object_id) if known else np.zeros(result.logits.shape[1:], bool)
+        write_index_png(path, mask.astype(np.uint8))
