@@ -17,9 +17,9 @@ class AnnotatedPictures:
     """The pictures and clips of `annotations`, those without any object left out.
 
     images: the folder that their file names start from; identity: whether an object id means the same object in all
-    frames of a clip (else every frame is a still of its own); max_stride, reverse_probability: see `choose_frames`. Crowds,
-    whose members are not told apart, are no objects. Raises `InputError` naming the first annotated picture that is
-    not there, or where nothing is annotated.
+    frames of a clip (else every frame is a still of its own); max_stride, reverse_probability: see `choose_frames`.
+    Crowds, whose members are not told apart, are no objects. Raises `InputError` naming the first annotated picture
+    that is not there, or where nothing is annotated.
     """
 
     def __init__(

@@ -84,6 +84,7 @@ def motion_kernel(movement: NDArray[np.floating]) -> NDArray[np.float32]:
     centre = reach * 16
     ends = [(int(centre + sign * half[0]), int(centre + sign * half[1])) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
+    kernel += kernel[::-1, ::-1]  # a line's pixels are rounded to one side, which would shift the picture off its mask
     return kernel / kernel.sum()
 
 

@@ -1,0 +1,383 @@
+"""Every layout on tiny folders: what is read, and which file an error names."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from masklet.data.layouts import open_dataset
+from masklet.data.layouts.annotated import AnnotatedPictures
+from masklet.data.layouts.clip_folders import ClipFolders
+from masklet.data.layouts.painting import paint_masklets
+from masklet.data.layouts.pairs import PairFolder
+from masklet.data.layouts.pictures import PictureFolder
+from masklet.data.layouts.sa1b import Sa1bFolder
+from masklet.data.layouts.sav import SavFolder
+from masklet.errors import InputError
+from masklet.io.palette import write_index_png
+from masklet.io.sav import SavMasklets, write_sav
+from masklet.io.video_writer import VideoWriter
+from masklet.ops.rle import encode_rle
+from masklet.types import Size
+
+HEIGHT, WIDTH = 24, 32
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def rectangle(x0, y0, x1, y1):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def write_picture(path, shade=100, size=(HEIGHT, WIDTH)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((*size, 3), shade, np.uint8))
+
+
+def write_mask(path, index):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_index_png(path, np.asarray(index, np.uint16))
+
+
+def write_clip(root, name, numbers, masked):
+    """Pictures `numbers` of a clip, shaded 10 x number; object 1 with a column for each number, on frames `masked`."""
+    for number in numbers:
+        write_picture(root / "JPEGImages" / name / f"{number:05d}.jpg", 10 * number)
+    for number in masked:
+        write_mask(root / "Annotations" / name / f"{number:05d}.png", rectangle(0, 0, number + 1, 4))
+
+
+# plain pairs
+
+
+def test_pairs_are_read_with_their_indices(tmp_path, generator):
+    for name in ("a", "b"):
+        write_picture(tmp_path / f"{name}.jpg")
+        write_mask(tmp_path / f"{name}.png", 300 * rectangle(0, 0, 4, 4) + 2 * rectangle(8, 8, 9, 9))
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, PairFolder)
+    assert len(dataset) == 2
+    clip = dataset.clip(1, generator, 1)
+    assert clip.object_ids == (2, 300)
+    assert clip.name.endswith("b.jpg")
+    assert np.abs(clip.frames.astype(int) - 100).max() < 4
+    assert PairFolder(tmp_path, merge_indices=1).clip(0, generator, 1).object_ids == (1,)
+    merged = [PairFolder(tmp_path, merge_indices=0.5).clip(0, generator, 1).object_ids == (1,) for _ in range(60)]
+    assert 15 < sum(merged) < 45
+
+
+def test_pictures_and_masks_may_lie_in_two_folders(tmp_path, generator):
+    write_picture(tmp_path / "images" / "a.png")
+    write_mask(tmp_path / "masks" / "a.png", rectangle(0, 0, 4, 4))
+    assert open_dataset(tmp_path).clip(0, generator, 1).object_ids == (1,)
+
+
+def test_bad_pairs_name_the_file(tmp_path, generator):
+    write_picture(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg has no mask .*a\.png"):
+        PairFolder(tmp_path)
+    write_mask(tmp_path / "a.png", rectangle(0, 0, 4, 4))
+    write_mask(tmp_path / "lonely.png", rectangle(0, 0, 4, 4))
+    with pytest.raises(InputError, match=r"lonely\.png has no picture"):
+        PairFolder(tmp_path)
+    (tmp_path / "lonely.png").unlink()
+    dataset = PairFolder(tmp_path)
+    with pytest.raises(InputError, match="ask for 1 frame"):
+        dataset.clip(0, generator, 4)
+    write_mask(tmp_path / "a.png", np.zeros((5, 7)))
+    with pytest.raises(InputError, match=r"a\.png: the mask is 7 x 5 .* 32 x 24"):
+        dataset.clip(0, generator, 1)
+    write_picture(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png is a RGB picture, not an index mask"):
+        dataset.clip(0, generator, 1)
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"a\.jpg"):
+        dataset.clip(0, generator, 1)
+    with pytest.raises(InputError, match="probability"):
+        PairFolder(tmp_path, merge_indices=2)
+
+
+def test_empty_and_unknown_folders_say_what_was_looked_for(tmp_path):
+    with pytest.raises(InputError, match=r"(?s)looked for.*DAVIS.*SA-V.*SA-1B.*COCO.*YOLO.*NAME\.png"):
+        open_dataset(tmp_path)
+    with pytest.raises(InputError, match="is empty: looked for pictures"):
+        PairFolder(tmp_path)
+    with pytest.raises(InputError, match="is empty"):
+        PictureFolder(tmp_path)
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_dataset(tmp_path / "nowhere")
+
+
+def test_pictures_alone_have_no_objects(tmp_path, generator):
+    write_picture(tmp_path / "deep" / "er" / "a.jpg")
+    write_picture(tmp_path / "b.png")
+    folder = PictureFolder(tmp_path)
+    assert len(folder) == 2
+    assert folder.clip(0, generator, 1).object_ids == ()
+
+
+# clips as folders
+
+
+@pytest.mark.parametrize("between", ["", "480p"])
+def test_clip_folders_give_runs_of_annotated_frames(tmp_path, generator, between):
+    write_clip(tmp_path, "bear", range(10), masked=(0, 5, 9))
+    write_clip(tmp_path, "ant", range(4), masked=range(4))
+    if between:
+        for folder in ("JPEGImages", "Annotations"):
+            (tmp_path / folder).rename(tmp_path / "moving")
+            (tmp_path / folder).mkdir()
+            (tmp_path / "moving").rename(tmp_path / folder / between)
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, ClipFolders)
+    assert len(dataset) == 2
+    seen = set()
+    for _ in range(20):
+        clip = dataset.clip(1, generator, 3)
+        assert clip.name.endswith("bear")
+        numbers = [int(mask.any(0).sum()) - 1 for mask in clip.masks]
+        assert numbers in ([0, 5, 9], [9, 5, 0])
+        assert [round(frame.mean() / 10) for frame in clip.frames] == numbers
+        seen.add(tuple(numbers))
+    assert len(seen) == 2  # now and then backwards
+    assert dataset.clip(0, generator, 1).num_frames == 1
+    assert dataset.clip(0, generator, 8).num_frames == 8
+
+
+def test_a_run_begins_where_an_object_is_seen(tmp_path, generator):
+    write_clip(tmp_path, "late", range(4), masked=range(4))
+    for number in (0, 1):
+        write_mask(tmp_path / "Annotations" / "late" / f"{number:05d}.png", np.zeros((HEIGHT, WIDTH)))
+    dataset = ClipFolders(tmp_path)
+    visible = [dataset.clip(0, generator, 1).masks.any() for _ in range(40)]
+    assert np.mean(visible) > 0.85  # a plain draw would see it half of the time
+
+
+def test_bad_clip_folders_name_the_file(tmp_path, generator):
+    write_clip(tmp_path, "bear", range(3), masked=range(4))
+    with pytest.raises(InputError, match=r"Annotations/bear/00003\.png has no picture .*JPEGImages/bear/00003\.jpg"):
+        open_dataset(tmp_path)
+    write_picture(tmp_path / "JPEGImages" / "bear" / "00003.jpg", size=(10, 10))
+    with pytest.raises(InputError, match=r"0000\d\.(jpg|png)"):
+        ClipFolders(tmp_path).clip(0, generator, 4)
+    write_picture(tmp_path / "JPEGImages" / "cat" / "00000.jpg")
+    with pytest.raises(InputError, match=r"cat has no masks: looked for PNG files in .*Annotations/cat"):
+        open_dataset(tmp_path)
+
+
+# SA-V
+
+
+def write_sav_video(root, video_id="sav_000001", num_frames=17):
+    """Frames shaded 10 x number; masklet 0 has a column for each annotated frame, masklet 1 is absent at first."""
+    with VideoWriter(root / f"{video_id}.mp4", Size(64, 64), 24) as writer:
+        for number in range(num_frames):
+            writer.write(np.full((64, 64, 3), 10 * number, np.uint8))
+    masks = []
+    for place in range((num_frames + 3) // 4):
+        first, second = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+        first[:8, : place + 1] = True
+        second[30:40, 30:40] = place > 0
+        masks.append((encode_rle(first), encode_rle(second)))
+    masklets = SavMasklets(video_id, "manual", Size(64, 64), num_frames, (0, 1), tuple(masks))
+    write_sav(masklets, root / f"{video_id}_manual.json")
+
+
+def test_sav_pairs_every_fourth_frame_with_its_masks(tmp_path, generator):
+    write_sav_video(tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, SavFolder)
+    for _ in range(5):
+        clip = dataset.clip(0, generator, 4)
+        places = [int((mask == 1).any(0).sum()) - 1 for mask in clip.masks]
+        assert sorted(places) in ([0, 1, 2, 3], [1, 2, 3, 4])
+        assert [round(frame.mean() / 40) for frame in clip.frames] == places
+        assert [bool((mask == 2).any()) for mask in clip.masks] == [place > 0 for place in places]
+
+
+def test_sav_of_the_validation_kind(tmp_path, generator):
+    for number in range(5):
+        write_picture(tmp_path / "JPEGImages_24fps" / "v1" / f"{4 * number:05d}.jpg", 10 * number)
+        write_mask(tmp_path / "Annotations_6fps" / "v1" / "000" / f"{4 * number:05d}.png", rectangle(0, 0, 4, 4))
+        if number > 2:
+            write_mask(tmp_path / "Annotations_6fps" / "v1" / "001" / f"{4 * number:05d}.png", rectangle(9, 9, 14, 14))
+    clip = open_dataset(tmp_path).clip(0, generator, 5)
+    assert clip.object_ids == (1, 2)
+    assert [(mask == 2).any() for mask in clip.masks].count(True) == 2
+
+
+def test_bad_sav_names_the_file(tmp_path, generator):
+    write_sav_video(tmp_path)
+    (tmp_path / "sav_000001.mp4").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"sav_000001_manual\.json has no video sav_000001"):
+        open_dataset(tmp_path)
+    with VideoWriter(tmp_path / "sav_000001.mp4", Size(32, 32), 24) as writer:
+        for _ in range(17):
+            writer.write(np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(InputError, match=r"sav_000001\.mp4 is 32 x 32 .* 64 x 64"):
+        open_dataset(tmp_path).clip(0, generator, 2)
+    with pytest.raises(InputError, match="no video in .* has annotations"):
+        SavFolder(tmp_path, kinds=("auto",))
+
+
+# annotation files of pictures
+
+
+def write_sa1b(root):
+    write_picture(root / "sa_1.jpg")
+    whole, part, other = rectangle(0, 0, 20, 20), rectangle(4, 4, 12, 12), rectangle(22, 0, 30, 8)
+    record = {"image": {"image_id": 1}, "annotations": [{"segmentation": encode_rle(m)} for m in (whole, part, other)]}
+    (root / "sa_1.json").write_text(json.dumps(record))
+
+
+def test_sa1b_draws_masks_that_do_not_overlap(tmp_path, generator):
+    write_sa1b(tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, Sa1bFolder)
+    drawn = {dataset.clip(0, generator, 1).object_ids for _ in range(30)}
+    assert drawn == {(1, 3), (2, 3)}
+    whole = next(clip for _ in range(30) if 1 in (clip := dataset.clip(0, generator, 1)).object_ids)
+    assert (whole.masks[0] == 1).sum() == 400
+
+
+def test_bad_sa1b_names_the_file(tmp_path, generator):
+    write_sa1b(tmp_path)
+    write_picture(tmp_path / "sa_1.jpg", size=(10, 10))
+    with pytest.raises(InputError, match=r"sa_1\.json, annotation 0"):
+        open_dataset(tmp_path).clip(0, generator, 1)
+    (tmp_path / "sa_1.jpg").unlink()
+    with pytest.raises(InputError, match=r"sa_1\.json has no picture sa_1\.jpg"):
+        open_dataset(tmp_path)
+
+
+def write_coco(root, images="images", name="coco.json"):
+    """Two pictures, one of them with a polygon, an RLE and a crowd; the other with nothing."""
+    for stem in ("a", "b"):
+        write_picture(root / images / f"{stem}.jpg")
+    common = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [0, 0, 1, 1], "area": 1}
+    contents = {
+        "images": [
+            {"id": number, "file_name": f"{stem}.jpg", "height": HEIGHT, "width": WIDTH}
+            for number, stem in ((1, "a"), (2, "b"))
+        ],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [
+            common | {"id": 1, "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8]]},
+            common | {"id": 2, "segmentation": encode_rle(rectangle(10, 10, 20, 14))},
+            common | {"id": 3, "segmentation": encode_rle(rectangle(20, 20, 24, 24)), "iscrowd": 1},
+        ],
+    }
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(json.dumps(contents))
+    return root / name
+
+
+@pytest.mark.parametrize(
+    ("images", "name"),
+    [
+        ("images", "coco.json"),
+        (".", "_annotations.coco.json"),
+        ("val2017", "annotations/instances_val2017.json"),
+        ("images", "annotations/all.json"),
+    ],
+)
+def test_coco_is_found_by_its_folder_and_its_file(tmp_path, generator, images, name):
+    file = write_coco(tmp_path, images, name)
+    for path in (tmp_path, file):
+        dataset = open_dataset(path)
+        assert isinstance(dataset, AnnotatedPictures)
+        assert len(dataset) == 1  # the picture without objects is left out
+        clip = dataset.clip(0, generator, 1)
+        assert clip.object_ids == (1, 2)
+        assert ((clip.masks[0] == 1) == rectangle(0, 0, 8, 8)).all()
+        assert ((clip.masks[0] == 2) == rectangle(10, 10, 20, 14)).all()
+
+
+def test_coco_with_pictures_elsewhere(tmp_path, generator):
+    file = write_coco(tmp_path / "annotated", "../far/away")
+    with pytest.raises(InputError, match=r"(?s)the picture a\.jpg .* is not in .*images=\.\.\."):
+        open_dataset(file)
+    assert len(open_dataset(file, images=tmp_path / "far" / "away")) == 1
+
+
+def test_bad_coco_names_the_file(tmp_path, generator):
+    file = write_coco(tmp_path)
+    contents = json.loads(file.read_text())
+    for annotation in contents["annotations"]:
+        annotation["image_id"] = 2
+    file.write_text(json.dumps(contents))
+    (tmp_path / "images" / "b.jpg").unlink()
+    with pytest.raises(InputError, match=r"b\.jpg is annotated, but there is no .*images/b\.jpg"):
+        open_dataset(tmp_path)
+    write_picture(tmp_path / "images" / "b.jpg", size=(HEIGHT + 1, WIDTH))
+    with pytest.raises(InputError, match=r"b\.jpg is 32 x 25 .* 32 x 24"):
+        open_dataset(tmp_path).clip(0, generator, 1)
+    write_coco(tmp_path, name="other.json")
+    with pytest.raises(InputError, match="several annotation files"):
+        open_dataset(tmp_path)
+
+
+def test_clips_in_cocos_layout_give_runs(tmp_path, generator):
+    images, annotations = [], []
+    for number in range(6):
+        write_picture(tmp_path / "images" / "bear" / f"{number}.jpg", 10 * number)
+        size = {"height": HEIGHT, "width": WIDTH}
+        images.append({"id": number + 1, "file_name": f"bear/{number}.jpg", "video_id": 1, "frame_id": number, **size})
+        segmentation = encode_rle(rectangle(0, 0, number + 1, 4))
+        record = {"id": number + 1, "track_id": 5, "image_id": number + 1, "category_id": 1, "iscrowd": 0}
+        annotations.append(record | {"segmentation": segmentation, "bbox": [0, 0, 1, 1], "area": 1})
+    contents = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
+    (tmp_path / "clips.json").write_text(json.dumps(contents | {"videos": [{"id": 1, "name": "bear"}]}))
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 1
+    clip = dataset.clip(0, generator, 4)
+    assert clip.object_ids == (1,)
+    numbers = [int(mask.any(0).sum()) - 1 for mask in clip.masks]
+    assert abs(numbers[0] - numbers[-1]) == 3
+    assert [round(frame.mean() / 10) for frame in clip.frames] == numbers
+
+
+def test_yolo_lines_are_objects_of_their_own_picture(tmp_path, generator):
+    """Names that are numbers look like a clip, but line 1 is not the same object in every picture."""
+    for number in range(3):
+        write_picture(tmp_path / "images" / f"{number:05d}.jpg")
+        label = tmp_path / "labels" / f"{number:05d}.txt"
+        label.parent.mkdir(exist_ok=True)
+        label.write_text("0 0 0 0.25 0 0.25 0.5 0 0.5\n0 0.5 0.5 1 0.5 1 1 0.5 1\n")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 3
+    clip = dataset.clip(2, generator, 1)
+    assert ((clip.masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
+    assert ((clip.masks[0] == 2) == rectangle(16, 12, 32, 24)).all()
+    with pytest.raises(InputError, match="still picture"):
+        dataset.clip(0, generator, 2)
+
+
+def test_labelme_files_beside_their_pictures(tmp_path, generator):
+    for stem in ("a", "b"):
+        write_picture(tmp_path / f"{stem}.jpg")
+        shape = {"label": "thing", "shape_type": "polygon", "points": [[0, 0], [8, 0], [8, 8], [0, 8]]}
+        record = {"version": "5.5.0", "flags": {}, "shapes": [shape], "imagePath": f"{stem}.jpg", "imageData": None}
+        (tmp_path / f"{stem}.json").write_text(json.dumps(record | {"imageHeight": HEIGHT, "imageWidth": WIDTH}))
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 2
+    assert ((dataset.clip(0, generator, 1).masks[0] > 0) == rectangle(0, 0, 8, 8)).all()
+
+
+def test_painting_leaves_out_what_is_covered_on_any_frame(generator):
+    moving = [encode_rle(rectangle(0, 0, 8, 8)), encode_rle(rectangle(8, 0, 16, 8))]
+    resting = [encode_rle(rectangle(8, 0, 16, 8)), None]
+    meeting = [encode_rle(rectangle(20, 0, 28, 8)), encode_rle(rectangle(8, 0, 16, 8))]
+    seen = set()
+    for _ in range(30):
+        index = paint_masklets([moving, resting, meeting], 2, Size(HEIGHT, WIDTH), generator)
+        numbers = tuple(np.unique(index[index > 0]).tolist())
+        assert all((index == number).sum() == (64 if number == 2 else 128) for number in numbers)
+        seen.add(numbers)
+    assert seen == {(1, 2), (2, 3)}

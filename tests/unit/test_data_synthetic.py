@@ -1,0 +1,225 @@
+"""Synthetic scenes: perfect masks, chance from the generator alone, and each kind of thing that is pasted."""
+
+import pickle
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from masklet.data.clips import Clip
+from masklet.data.colours import NO_JITTER
+from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic.finish import FinishRange, motion_kernel
+from masklet.data.synthetic.layers import Layer, prepare_rgba
+from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
+from masklet.data.synthetic.scenes import film
+from masklet.data.synthetic.shapes import draw_shape
+from masklet.data.synthetic.sprites import MARGIN, Sprite, cut_out
+from masklet.data.synthetic.textures import draw_texture
+from masklet.errors import InputError
+
+STILL = MotionRange(rest=1.0, leave=0.0, elastic=0.0)
+CLEAN = FinishRange(0, 0, 0, 0, 0, 0)
+PLAIN = SceneRange(
+    objects=(1, 1),
+    twin=0,
+    squash=1,
+    plain=0,
+    soft_body=0,
+    shadow=0,
+    blend=0,
+    colour=NO_JITTER,
+    motion=STILL,
+    finish=CLEAN,
+)
+
+
+class Stills:
+    """Dark pictures with a red disc (object 3) and, cut off by the edge, a blue bar (object 9)."""
+
+    def __len__(self):
+        return 4
+
+    def clip(self, index, generator, num_frames):
+        frame, mask = np.full((96, 128, 3), 10 * index, np.uint8), np.zeros((96, 128), np.uint8)
+        cv2.circle(mask, (40, 50), 20, 3, -1)
+        mask[30:60, 118:] = 9
+        frame[mask == 3] = (250, 20, 20)
+        frame[mask == 9] = (20, 20, 250)
+        return Clip(frame[None], mask[None], f"still {index}")
+
+
+class Red:
+    """A source of red squares."""
+
+    def sprite(self, generator):
+        alpha = np.zeros((40, 40), np.uint8)
+        alpha[MARGIN:-MARGIN, MARGIN:-MARGIN] = 255
+        return Sprite(np.full((40, 40, 3), (255, 0, 0), np.uint8), alpha)
+
+
+class Black:
+    """A dataset of one black picture without objects."""
+
+    def __len__(self):
+        return 1
+
+    def clip(self, index, generator, num_frames):
+        return Clip(np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 64, 64), np.uint8), "black")
+
+
+def full(size=64):
+    sources = [(CutOuts(Stills()), 1.0), (Disguises(Stills()), 1.0), (Shapes(48, Stills()), 1.0)]
+    return SyntheticClips(Stills(), sources, size)
+
+
+@pytest.mark.parametrize("num_frames", [1, 8])
+def test_masks_are_what_is_seen(num_frames):
+    """Red squares over black: the mask is where red is brighter than half, on every frame, however they move."""
+    scene = replace(PLAIN, motion=MotionRange(elastic=0.0), view=(1.0, 1.0))
+    clips = SyntheticClips(Black(), [(Red(), 1.0)], 64, scene)
+    for seed in range(10):
+        clip = clips.clip(0, np.random.default_rng(seed), num_frames)
+        seen = clip.frames[..., 0] > 127
+        differs = seen != (clip.masks > 0)
+        assert differs.mean() < 0.002
+        assert clip.num_frames == num_frames
+
+
+def test_the_nearer_thing_hides_the_farther():
+    rgba = prepare_rgba(Red().sprite(None), soft_body=False)  # a square of 36 pixels with a clear margin of 2
+    frame, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint16)
+    for number, x in ((1, 0), (2, 10)):
+        path = np.array([[1.0, 0, x], [0, 1, 0], [0, 0, 1]])
+        Layer(rgba, path[None], number).paint(frame, mask, 0)
+    assert mask[20].tolist() == [0] * 2 + [1] * 10 + [2] * 36 + [0] * 16
+    assert (frame[20, :, 0] == 255 * (mask[20] > 0)).all()
+
+
+def test_one_seed_gives_one_clip():
+    first, again, other = (full().clip(1, np.random.default_rng(seed), 3) for seed in (5, 5, 6))
+    assert (first.frames == again.frames).all()
+    assert (first.masks == again.masks).all()
+    assert not (first.frames == other.frames).all()
+    assert pickle.loads(pickle.dumps(full())).clip(1, np.random.default_rng(5), 3).object_ids == first.object_ids
+
+
+def test_the_backgrounds_objects_stay_and_things_are_added():
+    numbers = [full().clip(0, np.random.default_rng(seed), 2).object_ids for seed in range(15)]
+    assert any(3 in ids for ids in numbers)
+    assert all(any(number not in (3, 9) for number in ids) for ids in numbers)
+    assert len({len(ids) for ids in numbers}) > 2
+
+
+def test_things_leave_and_return():
+    """With every thing sent on an excursion, some object is seen, then gone, then seen again."""
+    motion = MotionRange(leave=1.0, rest=1.0)
+    clips = SyntheticClips(Black(), [(Red(), 1.0)], 64, replace(PLAIN, sides=(0.2, 0.3), motion=motion))
+    patterns = []
+    for seed in range(40):
+        clip = clips.clip(0, np.random.default_rng(seed), 8)
+        patterns.append("".join("01"[bool(mask.any())] for mask in clip.masks).strip("0"))
+    assert any("101" in pattern or "1001" in pattern or "10001" in pattern for pattern in patterns)
+
+
+def test_a_twin_is_a_second_object_of_the_same_looks():
+    scene = replace(PLAIN, objects=(2, 2), twin=1.0, sides=(0.3, 0.3))
+    clip = SyntheticClips(Black(), [(Shapes(32), 1.0)], 96, scene).clip(0, np.random.default_rng(2), 1)
+    assert len(clip.object_ids) == 2
+    means = [clip.frames[0][clip.masks[0] == number].mean(0) for number in clip.object_ids]
+    assert np.abs(means[0] - means[1]).max() < 25
+
+
+def test_the_camera_never_looks_past_the_picture():
+    camera = draw_camera(np.linspace(0, 1, 8), np.random.default_rng(0), MotionRange(camera=0.4, rest=0.0))
+    white = Clip(np.full((1, 50, 80, 3), 255, np.uint8), np.ones((1, 50, 80), np.uint8), "white")
+    for seed in range(10):
+        frames, masks = film(white, camera, 48, PLAIN, np.random.default_rng(seed))
+        assert frames[:, 2:-2, 2:-2].min() == 255
+        assert (masks[:, 2:-2, 2:-2] == 1).all()
+
+
+def test_motion_begins_where_it_is_told():
+    times = np.linspace(0, 1, 5)
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        path = draw_path(times, generator, MotionRange(leave=0, rest=0), side=0.5, centre=np.array([0.3, 0.7]))
+        np.testing.assert_allclose(path[0] @ (0, 0, 1), (0.3, 0.7, 1))
+        assert np.sqrt(np.linalg.det(path[0, :2, :2])) == pytest.approx(0.5)
+        np.testing.assert_allclose(draw_camera(times, generator, MotionRange())[0], np.eye(3), atol=1e-12)
+    assert not draw_elastic(times, generator, 0.0).any()
+    assert draw_elastic(times, generator, 0.1).any()
+
+
+def test_cut_outs_are_whole_objects_and_show_no_old_background():
+    clip = Stills().clip(3, np.random.default_rng(0), 1)
+    sprite = cut_out(clip, 3)
+    assert (sprite.alpha > 0).sum() == (clip.masks == 3).sum()
+    assert not sprite.alpha[:MARGIN].any()
+    assert (sprite.colour[sprite.alpha > 0] == (250, 20, 20)).all()
+    drawn = [CutOuts(Stills()).sprite(np.random.default_rng(seed)).colour for seed in range(20)]
+    reds = [colour[colour.shape[0] // 2, colour.shape[1] // 2, 0] > 200 for colour in drawn]
+    assert np.mean(reds) > 0.9  # the bar that the edge cuts off is avoided
+
+
+def test_a_picture_without_objects_is_pasted_whole():
+    sprite = CutOuts(Black()).sprite(np.random.default_rng(0))
+    assert sprite.alpha.shape == (64, 64)
+    assert sprite.alpha.mean() > 200
+    assert Disguises(Black()).sprite(np.random.default_rng(0)).alpha.any()
+
+
+def test_shapes_and_textures_are_varied():
+    generator = np.random.default_rng(0)
+    shapes = [draw_shape(40, 50, generator) for _ in range(30)]
+    shares = [(shape > 127).mean() for shape in shapes]
+    assert min(shares) > 0.02
+    assert max(shares) < 0.95
+    assert np.std(shares) > 0.08
+    textures = [draw_texture(32, 40, generator) for _ in range(20)]
+    assert all(texture.shape == (32, 40, 3) and texture.std() > 2 for texture in textures)
+
+
+def test_every_flaw_changes_the_frame():
+    frame = np.random.default_rng(0).integers(0, 255, (160, 160, 3)).astype(np.uint8)
+    for flaw in ("light", "defocus", "shake", "noise", "low_resolution", "compression"):
+        generator = np.random.default_rng(3)
+        finish = replace(CLEAN, **{flaw: 1.0}).draw(2, 160, generator)
+        assert not (finish.apply(frame, 1, generator) == frame).all(), flaw
+    nothing = CLEAN.draw(2, 160, np.random.default_rng(0))
+    assert (nothing.apply(frame, 1, np.random.default_rng(0)) == frame).all()
+
+
+@pytest.mark.parametrize("movement", [(0.0, 0.0), (5.0, 0.0), (-3.0, 4.0), (0.4, -9.7)])
+def test_motion_blur_does_not_shift_the_picture(movement):
+    kernel = motion_kernel(np.array(movement))
+    assert kernel.sum() == pytest.approx(1)
+    reach = kernel.shape[0] // 2
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    assert abs((kernel * rows).sum()) < 1e-6
+    assert abs((kernel * columns).sum()) < 1e-6
+
+
+def test_a_scene_without_sources_is_an_error():
+    with pytest.raises(InputError, match="at least one source"):
+        SyntheticClips(Stills(), [], 64)
+
+
+def test_a_font_without_emoji_is_named(tmp_path):
+    (tmp_path / "no.ttf").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"no\.ttf is not a font"):
+        Glyphs(tmp_path / "no.ttf")
+
+
+def test_glyphs_are_coloured_cut_outs():
+    path = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+    try:
+        glyphs = Glyphs(path)
+    except InputError:
+        pytest.skip(f"no {path}; install Debian's fonts-noto-color-emoji")
+    sprites = [glyphs.sprite(np.random.default_rng(seed)) for seed in range(8)]
+    assert all((sprite.alpha > 127).mean() > 0.1 for sprite in sprites)
+    assert len({sprite.colour.tobytes() for sprite in sprites}) > 5
+    again = pickle.loads(pickle.dumps(glyphs)).sprite(np.random.default_rng(3))
+    assert (again.colour == sprites[3].colour).all()

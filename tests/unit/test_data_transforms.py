@@ -1,0 +1,141 @@
+"""Augmentation: pictures and masks move together, clips as one, and chance comes from the generator alone."""
+
+import cv2
+import numpy as np
+import pytest
+
+from masklet.data.clips import Clip
+from masklet.data.colours import ColourChange, ColourJitter
+from masklet.data.transforms import Augmentation, squash
+from masklet.errors import InputError
+
+STRONG = Augmentation(
+    64,
+    degrees=40,
+    shear=20,
+    crop=(0.4, 1.3),
+    stretch=2.0,
+    clip_colour=ColourJitter(0.4, 0.4, 0.4, 0.1, 0.2, 1.5),
+    frame_colour=ColourJitter(0.2, 0.2, 0.2),
+)
+GEOMETRY = Augmentation(64, degrees=40, shear=20, crop=(0.4, 1.3), stretch=2.0)
+
+
+def discs(height, width, num_frames=1):
+    """Two discs whose picture is white where the mask is 1 and red where it is 2."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, (width // 3, height // 2), min(height, width) // 4, 1, -1)
+    cv2.circle(mask, (3 * width // 4, height // 3), min(height, width) // 6, 2, -1)
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[mask == 1] = 255
+    picture[mask == 2] = (255, 0, 0)
+    return Clip(np.stack([picture] * num_frames), np.stack([mask] * num_frames), "discs")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 160), (300, 200), (33, 47)])
+def test_pictures_and_masks_stay_aligned(size):
+    """The picture of a disc, warped and thresholded at half its brightness, is the warped disc.
+
+    Single pixels on the edge may differ; a shift of a tenth of a pixel would move the centres apart.
+    """
+    clip = discs(*size)
+    offsets = []
+    for seed in range(40):
+        warped = GEOMETRY(clip, np.random.default_rng(seed))
+        seen, truth = warped.frames[0, ..., 2] > 127, warped.masks[0] == 1
+        edge = cv2.morphologyEx(truth.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
+        assert not ((seen != truth) & ~edge).any()
+        if truth.sum() > 50 and not edge_touched(truth):
+            offsets.append(np.argwhere(seen).mean(0) - np.argwhere(truth).mean(0))
+    assert len(offsets) > 10
+    assert np.abs(np.mean(offsets, 0)).max() < 0.1
+
+
+def edge_touched(mask):
+    return mask[[0, -1]].any() or mask[:, [0, -1]].any()
+
+
+def test_alignment_is_exact_where_pixels_move_by_whole_numbers():
+    clip = discs(64, 64)
+    flipped = Augmentation(64, flip=1.0)(clip, np.random.default_rng(0))
+    assert (flipped.frames == clip.frames[:, :, ::-1]).all()
+    assert (flipped.masks == clip.masks[:, :, ::-1]).all()
+    same = Augmentation(64, flip=0.0)(clip, np.random.default_rng(0))
+    assert (same.frames == clip.frames).all()
+    assert (same.masks == clip.masks).all()
+
+
+def test_squashing_shows_the_whole_picture():
+    clip = squash(discs(128, 256), 64)
+    assert clip.size == (64, 64)
+    share = (discs(128, 256).masks == 1).mean()
+    assert (clip.masks == 1).mean() == pytest.approx(share, rel=0.05)
+
+
+def test_a_clip_is_varied_as_one_but_for_frame_colours():
+    augmented = GEOMETRY(discs(90, 160, num_frames=3), np.random.default_rng(5))
+    assert (augmented.masks == augmented.masks[:1]).all()
+    assert (augmented.frames == augmented.frames[:1]).all()
+    strong = STRONG(discs(90, 160, num_frames=3), np.random.default_rng(5))
+    assert (strong.masks == strong.masks[:1]).all()
+    assert not (strong.frames[0] == strong.frames[1]).all()
+
+
+def test_one_seed_gives_one_result():
+    clip = discs(90, 160, num_frames=2)
+    first, again, other = (STRONG(clip, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert (first.frames == again.frames).all()
+    assert (first.masks == again.masks).all()
+    assert not (first.frames == other.frames).all()
+
+
+def test_a_crop_keeps_an_object_in_sight():
+    """One small object in a corner: random crops of a fifth would mostly miss it."""
+    masks = np.zeros((1, 100, 100), np.uint8)
+    masks[0, :12, :12] = 1
+    clip = Clip(np.zeros((1, 100, 100, 3), np.uint8), masks, "corner")
+    cropped = Augmentation(64, crop=(0.2, 0.2))
+    assert all((cropped(clip, np.random.default_rng(seed)).masks == 1).sum() >= 16 for seed in range(20))
+    empty = Clip(clip.frames, np.zeros_like(masks), "empty")
+    assert not cropped(empty, np.random.default_rng(0)).masks.any()
+
+
+def test_sixteen_bit_masks_keep_their_numbers():
+    masks = np.full((1, 40, 40), 1234, np.uint16)
+    augmented = Augmentation(32)(Clip(np.zeros((1, 40, 40, 3), np.uint8), masks, "many"), np.random.default_rng(0))
+    assert augmented.object_ids == (1234,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size"),
+        ({"size": 8, "crop": (0.0, 1.0)}, "crop"),
+        ({"size": 8, "crop": (1.0, 0.5)}, "crop"),
+        ({"size": 8, "stretch": 0.5}, "stretch"),
+    ],
+)
+def test_options_out_of_range_are_errors(options, message):
+    with pytest.raises(InputError, match=message):
+        Augmentation(**options)
+
+
+def test_colour_changes_do_what_they_say():
+    grey = np.full((1, 4, 4, 3), 100, np.uint8)
+    assert (ColourChange(brightness=1.5).apply(grey) == 150).all()
+    assert (ColourChange(brightness=9.0).apply(grey) == 255).all()
+    assert (ColourChange(contrast=2.0).apply(grey) == 100).all()
+    assert (ColourChange(gamma=2.0).apply(grey) == round((100 / 255) ** 2 * 255)).all()
+    red = np.zeros((1, 4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    assert np.ptp(ColourChange(saturation=0.0).apply(red), axis=-1).max() == 0
+    assert ColourChange(hue=1 / 3).apply(red)[0, 0, 0].argmax() == 1
+    assert ColourChange().apply(red) is red
+    halves = np.concatenate([grey // 2, grey + 50])
+    assert np.ptp(ColourChange(contrast=1.5).apply(halves)) > np.ptp(halves)
+
+
+def test_grey_is_as_frequent_as_asked():
+    generator = np.random.default_rng(0)
+    changes = [ColourJitter(saturation=0.2, grey=0.3).draw(generator) for _ in range(500)]
+    assert 0.2 < np.mean([change.saturation == 0 for change in changes]) < 0.4
