@@ -131,8 +131,10 @@ class PooledAttention(nn.Module):
         if self.pool:
             query = max_pool(query)
             height, width = query.shape[1:3]
-        heads = (part.flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value))
-        attended = F.scaled_dot_product_attention(*heads)
+        q, k, v = (
+            part.flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v)
         return self.proj(attended.transpose(1, 2).reshape(b, height, width, -1))
 
 

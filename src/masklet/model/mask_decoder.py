@@ -173,8 +173,7 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [b n c]; key, value: [b k c]. Returns [b n c]."""
-        heads = (
-            split_heads(proj(x), NUM_HEADS)
-            for proj, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
-        )
-        return self.out_proj(join_heads(F.scaled_dot_product_attention(*heads)))
+        q = split_heads(self.q_proj(query), NUM_HEADS)
+        k = split_heads(self.k_proj(key), NUM_HEADS)
+        v = split_heads(self.v_proj(value), NUM_HEADS)
+        return self.out_proj(join_heads(F.scaled_dot_product_attention(q, k, v)))

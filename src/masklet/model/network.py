@@ -127,7 +127,7 @@ class Network(nn.Module):
         """
         logits = mask * MASK_SCALE + MASK_BIAS
         low_res = resize_bilinear(logits, mask.shape[-2] // 4, mask.shape[-1] // 4, antialias=True)
-        cue = resize_bilinear(self.mask_downsample(mask.to(self.dtype)), *low_res.shape[-2:], antialias=True)
+        cue = self.mask_downsample(mask.to(self.dtype))
         decoded = self.decode(features, features.stride16, mask_logits=cue, multimask=False)
         present = mask.flatten(1).any(1)[:, None]
         pointer = torch.where(present, decoded.pointer, self.no_obj_ptr.to(decoded.pointer.dtype))
@@ -178,7 +178,8 @@ class Network(nn.Module):
         self, features: ImageFeatures, conditioned: Tensor, points: Points | None, mask_logits: Tensor | None
     ) -> MaskCandidates:
         height, width = conditioned.shape[-2:]
-        batch = max(len(part) for part in (conditioned, points and points.xy, mask_logits) if part is not None)
+        given = (conditioned, None if points is None else points.xy, mask_logits)
+        batch = max(len(part) for part in given if part is not None)
         if points is None:
             points = no_points(batch, conditioned.device)
         if mask_logits is not None:

@@ -20,7 +20,7 @@ class PromptEncoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.pe_layer = FourierPositions(width // 2)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(NUM_POINT_KINDS))
+        self.point_embeddings = nn.ModuleList([nn.Embedding(1, width) for _ in range(NUM_POINT_KINDS)])
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, MASK_CHANNELS // 4, kernel_size=2, stride=2),
@@ -44,7 +44,7 @@ class PromptEncoder(nn.Module):
         points = points.followed_by(padding)
         # Points name pixels; half a pixel further lies their centre.
         where = self.pe_layer((points.xy + 0.5) / image_size)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])
+        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])
         is_point = (points.label != PAD)[..., None]
         return torch.where(is_point, where, torch.zeros_like(where)) + kinds[points.label.long() + 1]
 
