@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from masklet.checkpoints import load
     from masklet.config import CONFIGS, ModelConfig
     from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
+    from masklet.predict.everything import FoundMasks, everything
     from masklet.predict.image import ImageEmbedding, ImagePredictor
     from masklet.predict.stream import Stream
     from masklet.predict.video import VideoSession
@@ -23,6 +24,7 @@ _HOMES = {
     "CONFIGS": "config",
     "CheckpointError": "errors",
     "DeviceError": "errors",
+    "FoundMasks": "predict.everything",
     "FrameMasks": "types",
     "ImageEmbedding": "predict.image",
     "ImageMasks": "types",
@@ -36,6 +38,7 @@ _HOMES = {
     "Size": "types",
     "Stream": "predict.stream",
     "VideoSession": "predict.video",
+    "everything": "predict.everything",
     "load": "checkpoints",
 }
 """The module each public name lives in."""
@@ -44,6 +47,7 @@ __all__ = [
     "CONFIGS",
     "CheckpointError",
     "DeviceError",
+    "FoundMasks",
     "FrameMasks",
     "ImageEmbedding",
     "ImageMasks",
@@ -58,6 +62,7 @@ __all__ = [
     "Stream",
     "VideoSession",
     "__version__",
+    "everything",
     "load",
 ]
 
