@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 import masklet
 from masklet.data.prompts import deepest_point, next_click, tight_box
-from masklet.data.reading import read_index_mask, read_picture
+from masklet.data.reading import read_index_mask
+from masklet.io.images import read_image
 
 MIN_AREA = 1024
 MOST_CLICKS = 5
@@ -59,11 +60,12 @@ def read_cases(data: Path, name: str, limit: int | None) -> Iterator[Case]:
     else:
         pairs = [(mask.with_suffix(".jpg"), mask) for mask in sorted((data / name).glob("*.png"))]
     for picture_path, mask_path in pairs[:limit]:
-        index = read_index_mask(mask_path)
+        picture = read_image(picture_path)
+        index = read_index_mask(mask_path, masklet.Size(*picture.shape[:2]))
         whole = [index > 0] if name == "fashion" else [index == number for number in np.unique(index) if number]
         objects = [mask for mask in whole if mask.sum() >= MIN_AREA]
         if objects:
-            yield Case(str(picture_path), read_picture(picture_path), objects)
+            yield Case(str(picture_path), picture, objects)
 
 
 def score_model(predictor: masklet.ImagePredictor, case: Case) -> list[dict[str, float]]:

@@ -72,10 +72,12 @@ class Run:
     @staticmethod
     def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already."""
-        if (folder / "recipe.json").exists():
-            raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        save_recipe(recipe, folder / "recipe.json")
+        rank, _ = _join_processes(torch.device(device))
+        if rank == 0:
+            if (folder / "recipe.json").exists():
+                raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            save_recipe(recipe, folder / "recipe.json")
         run = Run(recipe, folder, pace, device)
         run.save_state()
         return run

@@ -1,0 +1,52 @@
+"""The `masklet` command. Each subcommand has a file of its own: it parses, then makes one call into the library."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from masklet.cli import convert, demo, models, sav, segment, track, train
+from masklet.errors import InputError, MaskletError
+
+EXIT_FAILURE = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="masklet",
+    help="Segment anything in pictures and track it through video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("segment")(segment.segment)
+app.command("track")(track.track)
+app.command("models")(models.models)
+app.command("demo")(demo.demo)
+app.command("convert")(convert.convert)
+app.add_typer(sav.app, name="sav")
+app.add_typer(train.app, name="train")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 for input that cannot be used, 130 after Ctrl-C.
+
+    arguments: without the program's name; those the program was called with if None.
+    """
+    try:
+        app(arguments, prog_name="masklet")
+    except MaskletError as error:
+        _complain(str(error))
+        sys.exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
+    except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(0)
+
+
+def _complain(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"masklet: {message}", style="bold red"))

@@ -1,0 +1,138 @@
+"""`masklet train`: train or fine-tune a model by a recipe, go on with a run, take the model out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from masklet.train.loop import Pace, Run
+
+app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
+
+Data = Annotated[Path, typer.Option("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recipe, state, curves and model.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Workers = Annotated[int, typer.Option(help="Processes that prepare batches.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files into the run's folder.")]
+
+RESULT = "model.safetensors"
+
+
+@app.command()
+def nano(
+    data: Data,
+    out: Out,
+    font: Annotated[Path | None, typer.Option(help="Font with colour emoji, to vary synthetic scenes.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 1,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train masklet's small model from scratch, on the folders cats, fashion, coco and nuclei of DATA."""
+    from masklet.train import recipes
+    from masklet.train.loop import Run
+
+    _finish(Run.begin(recipes.nano(data, font), out, _pace(workers, tensorboard), device))
+
+
+@app.command()
+def finetune(
+    data: Data,
+    out: Out,
+    start: Annotated[str, typer.Option("--from", help="Model to start from: a name or a checkpoint.")] = "nano",
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 500,
+    frames: Annotated[int, typer.Option(help="Frames of each clip; 1 for pictures.")] = 1,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the square picture; the model's own if left out.")
+    ] = None,
+    device: Device = "cpu",
+    workers: Workers = 1,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Adapt a model to your own pictures (or, with --frames 4 or so, clips)."""
+    from masklet.train import recipes
+    from masklet.train.loop import Run
+
+    recipe = recipes.finetune(data, start, steps=steps, frames=frames, image_size=image_size)
+    _finish(Run.begin(recipe, out, _pace(workers, tensorboard), device))
+
+
+@app.command("mose-finetune")
+def mose_finetune(
+    data: Data,
+    out: Out,
+    start: Annotated[str, typer.Option("--from", help="Checkpoint of the base-plus size.")] = "sam2.1-base-plus",
+    device: Device = "cuda",
+    workers: Workers = 10,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Meta's fine-tuning on MOSE, for eight large GPUs: run it through torchrun."""
+    from masklet.train import recipes
+    from masklet.train.loop import Run
+
+    _finish(Run.begin(recipes.mose_finetune(data, start), out, _pace(workers, tensorboard), device))
+
+
+@app.command("paper-full")
+def paper_full(
+    stills: Annotated[Path, typer.Option(help="Folder of SA-1B.")],
+    clips: Annotated[Path, typer.Option(help="Folder of SA-V.")],
+    out: Out,
+    start: Annotated[str, typer.Option("--from", help="Checkpoint pretrained on pictures, of the base-plus size.")],
+    device: Device = "cuda",
+    workers: Workers = 10,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """The paper's full training on pictures and clips, for 256 GPUs: run it through torchrun."""
+    from masklet.train import recipes
+    from masklet.train.loop import Run
+
+    _finish(Run.begin(recipes.paper_full(stills, clips, start), out, _pace(workers, tensorboard), device))
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    device: Device = "cpu",
+    workers: Workers = 1,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Go on with a run exactly where it was last saved."""
+    from masklet.train.loop import Run
+
+    _finish(Run.resume(run, _pace(workers, tensorboard), device))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, which may still be training.")],
+    model: Annotated[Path, typer.Argument(help="File to write: .safetensors, or .pt in Meta's format.")],
+    half: Annotated[bool, typer.Option("--half", help="Store in half precision.")] = False,
+) -> None:
+    """Take the model out of a run as it was last saved, averaged weights if it has them."""
+    import torch
+
+    from masklet.checkpoints import save
+    from masklet.train.loop import Pace, Run
+
+    saved = Run.resume(run, Pace())
+    save(saved.result(), model, torch.float16 if half else None)
+    typer.echo(f"{model}: the model after {saved.step} of {saved.recipe.num_steps} steps")
+
+
+def _pace(workers: int, tensorboard: bool) -> Pace:
+    from masklet.train.loop import Pace
+
+    return Pace(workers=workers, tensorboard=tensorboard)
+
+
+def _finish(run: Run) -> None:
+    """Train to the end and write the model beside the state."""
+    from masklet.checkpoints import save
+
+    model = run.train()
+    if run.rank == 0:
+        save(model, run.folder / RESULT)
+        typer.echo(str(run.folder / RESULT))
