@@ -59,12 +59,6 @@ def test_a_cache_can_be_pickled_after_use(pairs, tmp_path):
     assert (pickle.loads(sent).clip(1, generator, 1).frames == before.frames).all()
 
 
-def test_indices_can_be_merged_when_read(pairs, tmp_path):
-    build_cache(pairs, tmp_path / "cache", 30)
-    merged = CachedStills(tmp_path / "cache", merge_indices=1.0)
-    assert merged.clip(2, np.random.default_rng(0), 1).object_ids == (1,)
-
-
 def test_small_pictures_are_not_enlarged():
     clip = Clip(np.zeros((1, 10, 20, 3), np.uint8), np.zeros((1, 10, 20), np.uint8), "small")
     assert shrink(clip, 20) is clip

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from masklet.data.batches import PIXEL_MEAN, PIXEL_STD, collate, join
-from masklet.data.clips import Clip, Joined, choose_frames
+from masklet.data.clips import Clip, Joined, Merged, choose_frames
 from masklet.errors import InputError
 from masklet.model import image_encoder
 
@@ -84,6 +84,18 @@ def test_joined_datasets_are_counted_through():
     generator = np.random.default_rng(0)
     assert len(joined) == 3
     assert [joined.clip(i, generator, 1).name for i in range(3)] == ["1", "2", "3"]
+
+
+def test_parts_are_merged_as_often_as_asked():
+    generator = np.random.default_rng(0)
+    parts = Listed([squares(3)])
+    assert Merged(parts, 1.0).clip(0, generator, 2).object_ids == (1,)
+    assert Merged(parts, 0.0).clip(0, generator, 2).object_ids == (1, 2, 3)
+    merged = [Merged(parts, 0.5).clip(0, generator, 2).object_ids == (1,) for _ in range(60)]
+    assert 15 < sum(merged) < 45
+    assert len(Merged(parts, 0.5)) == 1
+    with pytest.raises(InputError, match="probability"):
+        Merged(parts, 2)
 
 
 def test_the_statistics_are_the_models():

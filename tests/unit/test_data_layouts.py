@@ -5,9 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from masklet.data.layouts import open_dataset
 from masklet.data.layouts.annotated import AnnotatedPictures
+from masklet.data.layouts.artwork import ArtworkFolder
 from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.data.layouts.painting import paint_masklets
 from masklet.data.layouts.pairs import PairFolder
@@ -67,9 +69,6 @@ def test_pairs_are_read_with_their_indices(tmp_path, generator):
     assert clip.object_ids == (2, 300)
     assert clip.name.endswith("b.jpg")
     assert np.abs(clip.frames.astype(int) - 100).max() < 4
-    assert PairFolder(tmp_path, merge_indices=1).clip(0, generator, 1).object_ids == (1,)
-    merged = [PairFolder(tmp_path, merge_indices=0.5).clip(0, generator, 1).object_ids == (1,) for _ in range(60)]
-    assert 15 < sum(merged) < 45
 
 
 def test_pictures_and_masks_may_lie_in_two_folders(tmp_path, generator):
@@ -99,8 +98,6 @@ def test_bad_pairs_name_the_file(tmp_path, generator):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"a\.jpg"):
         dataset.clip(0, generator, 1)
-    with pytest.raises(InputError, match="probability"):
-        PairFolder(tmp_path, merge_indices=2)
 
 
 def test_empty_and_unknown_folders_say_what_was_looked_for(tmp_path):
@@ -120,6 +117,27 @@ def test_pictures_alone_have_no_objects(tmp_path, generator):
     folder = PictureFolder(tmp_path)
     assert len(folder) == 2
     assert folder.clip(0, generator, 1).object_ids == ()
+
+
+def test_artwork_is_what_is_opaque(tmp_path, generator):
+    (tmp_path / "deep").mkdir()
+    drawing = np.zeros((60, 100, 4), np.uint8)
+    drawing[10:40, 20:70] = (200, 30, 30, 255)
+    Image.fromarray(drawing).save(tmp_path / "deep" / "a.png")
+    lines = np.zeros((60, 100, 4), np.uint8)
+    lines[:, ::20] = lines[::20] = 255
+    Image.fromarray(lines).save(tmp_path / "lines.png")
+    Image.fromarray(drawing[..., :3]).save(tmp_path / "opaque.png")
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, ArtworkFolder)
+    assert len(dataset) == 2
+    clip, strokes = (dataset.clip(number, generator, 1) for number in (0, 1))
+    assert (clip.masks == 1).sum() == 30 * 50
+    assert not clip.masks[0, [0, -1]].any()
+    assert (clip.frames[clip.masks > 0] == (200, 30, 30)).all()
+    assert strokes.object_ids == ()
+    with pytest.raises(InputError, match="no PNG pictures with transparency"):
+        ArtworkFolder(tmp_path.parent / "nowhere")
 
 
 # clips as folders

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from masklet.data.clips import Clip, ClipDataset
-from masklet.data.layouts.pairs import check_still, merged
+from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -57,13 +57,12 @@ def build_cache(
 class CachedStills:
     """The stills that `build_cache` packed into `folder`; a `ClipDataset` of one-frame clips.
 
-    merge_indices: see `PairFolder`. The file is mapped into memory when first used, in each process by itself. Raises
+    The file is mapped into memory when first used, in each process by itself. Raises
     `InputError` where `folder` holds no cache or a damaged one.
     """
 
-    def __init__(self, folder: str | Path, *, merge_indices: float = 0.0) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.merge_indices = merge_indices
         try:
             index = json.loads((self.folder / "index.json").read_text())
             size = (self.folder / "pictures.bin").stat().st_size
@@ -90,7 +89,7 @@ class CachedStills:
         if frame is None or mask is None:
             raise InputError(f"picture {index} of the cache {self.folder} is damaged; delete it and build it again")
         rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-        return merged(Clip(rgb[None], mask[None], self._names[index]), self.merge_indices, generator)
+        return Clip(rgb[None], mask[None], self._names[index])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bytes": None}

@@ -91,6 +91,29 @@ class Joined:
         return self.parts[which].clip(index - first, generator, num_frames)
 
 
+class Merged:
+    """A dataset whose clips come, with `probability`, with all their objects taken as one.
+
+    For data whose objects are parts of one thing, such as the garments of a person.
+    """
+
+    def __init__(self, dataset: ClipDataset, probability: float) -> None:
+        if not 0 <= probability <= 1:
+            raise InputError(f"a probability lies in 0 to 1; got {probability}")
+        self.dataset = dataset
+        self.probability = probability
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
+        """Entry `index`, merged or not."""
+        clip = self.dataset.clip(index, generator, num_frames)
+        if generator.random() >= self.probability:
+            return clip
+        return Clip(clip.frames, (clip.masks > 0).astype(np.uint8), clip.name)
+
+
 def choose_frames(
     available: Sequence[int],
     num_frames: int,

@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.batches import ClipBatch
 from masklet.data.cache import build_cache
-from masklet.data.clips import Clip, ClipDataset, Joined
+from masklet.data.clips import ClipDataset, Joined, Merged
 from masklet.data.layouts import open_dataset
-from masklet.data.layouts.pairs import merged
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
 from masklet.data.synthetic import CutOuts, Disguises, Glyphs, Shapes, SyntheticClips
@@ -94,21 +93,6 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
     if source.font:
         sprites.append((Glyphs(source.font), source.glyphs))
     return SyntheticClips(stills, sprites, size)
-
-
-class Merged:
-    """A data set whose objects are now and then, with `probability`, all taken as one."""
-
-    def __init__(self, dataset: ClipDataset, probability: float) -> None:
-        self.dataset = dataset
-        self.probability = probability
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def clip(self, index: int, generator: np.random.Generator, num_frames: int) -> Clip:
-        """Entry `index` of the data set."""
-        return merged(self.dataset.clip(index, generator, num_frames), self.probability, generator)
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from masklet.data.clips import ClipDataset
 from masklet.data.layouts import clip_folders
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
+from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
 from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.data.layouts.pairs import SPLIT_FOLDERS, PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
@@ -20,7 +21,8 @@ from masklet.io.images import IMAGE_SUFFIXES
 LOOKED_FOR = (
     "JPEGImages and Annotations (DAVIS, MOSE, YouTube-VOS); ID.mp4 with ID_manual.json or ID_auto.json, or "
     "JPEGImages_24fps and Annotations_6fps (SA-V); sa_1.jpg with sa_1.json (SA-1B); a JSON file of COCO, YouTube-VIS "
-    "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain)"
+    "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain); PNG files with "
+    "a transparent ground (artwork)"
 )
 
 FORMATS_WITH_IDENTITY = ("coco", "ytvis")
@@ -49,6 +51,8 @@ def open_dataset(path: str | Path, *, images: str | Path | None = None) -> ClipD
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
         return _open_annotations(documents[0], images)
+    if any(is_artwork(file) for file in path.rglob("*.png")):
+        return ArtworkFolder(path)
     raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
 
 

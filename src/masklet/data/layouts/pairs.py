@@ -19,16 +19,12 @@ SPLIT_FOLDERS = ("images", "masks")
 class PairFolder:
     """Still pictures `NAME.jpg` (or another picture type), each with an index mask `NAME.png`.
 
-    folder: where both lie, or where its folders `images` and `masks` hold them; merge_indices: the probability with
-    which all objects of a picture are taken as one (for data whose indices are parts, such as garments of a person).
-    Raises `InputError` naming the picture without a mask, the mask without a picture, or the folder that holds neither.
+    folder: where both lie, or where its folders `images` and `masks` hold them. Raises `InputError` naming the picture
+    without a mask, the mask without a picture, or the folder that holds neither.
     """
 
-    def __init__(self, folder: str | Path, *, merge_indices: float = 0.0) -> None:
-        if not 0 <= merge_indices <= 1:
-            raise InputError(f"merge_indices is a probability, 0 to 1; got {merge_indices}")
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.merge_indices = merge_indices
         self.pairs = find_pairs(self.folder)
 
     def __len__(self) -> int:
@@ -40,20 +36,13 @@ class PairFolder:
         picture_path, mask_path = self.pairs[index]
         frame = read_image(picture_path)
         mask = read_index_mask(mask_path, Size(*frame.shape[:2]))
-        return merged(Clip(frame[None], mask[None], str(picture_path)), self.merge_indices, generator)
+        return Clip(frame[None], mask[None], str(picture_path))
 
 
 def check_still(num_frames: int, folder: Path) -> None:
     """Raise `InputError` where more than one frame is asked of still pictures."""
     if num_frames != 1:
         raise InputError(f"{folder} holds still pictures; ask for 1 frame, not {num_frames}")
-
-
-def merged(clip: Clip, probability: float, generator: np.random.Generator) -> Clip:
-    """With `probability` the clip with all its objects as object 1, else the clip itself."""
-    if probability and generator.random() < probability:
-        return Clip(clip.frames, (clip.masks > 0).astype(np.uint8), clip.name)
-    return clip
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
