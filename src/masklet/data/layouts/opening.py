@@ -21,8 +21,8 @@ from masklet.io.images import IMAGE_SUFFIXES
 LOOKED_FOR = (
     "JPEGImages and Annotations (DAVIS, MOSE, YouTube-VOS); ID.mp4 with ID_manual.json or ID_auto.json, or "
     "JPEGImages_24fps and Annotations_6fps (SA-V); sa_1.jpg with sa_1.json (SA-1B); a JSON file of COCO, YouTube-VIS "
-    "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain); PNG files with "
-    "a transparent ground (artwork)"
+    "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain); "
+    "PNG files with a transparent ground (artwork)"
 )
 
 FORMATS_WITH_IDENTITY = ("coco", "ytvis")
