@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
 
 from masklet.errors import OutputError
 from masklet.io.masklets import MaskletsWriter
-from masklet.io.output import atomic_file, make_folder
+from masklet.io.output import atomic_file, make_folder, undivided
 from masklet.ops.rle import decode_rle
 from masklet.types import Size
 
@@ -99,3 +101,31 @@ def test_an_atomic_file_leaves_the_old_one_when_its_block_fails(tmp_path) -> Non
         fail()
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_ctrl_c_waits_for_an_undivided_block_and_then_comes() -> None:
+    done = []
+
+    def work() -> None:
+        with undivided():
+            signal.raise_signal(signal.SIGINT)
+            done.append("block")
+        done.append("after")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["block"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_undivided_block_works_in_other_threads() -> None:
+    done = []
+
+    def work() -> None:
+        with undivided():
+            done.append("block")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == ["block"]

@@ -8,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from masklet.cli import convert, demo, models, sav, segment, track, train
+from masklet.cli import eval as evaluation
 from masklet.errors import InputError, MaskletError
 
 EXIT_FAILURE = 1
@@ -26,6 +27,7 @@ app.command("track")(track.track)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("convert")(convert.convert)
+app.add_typer(evaluation.app, name="eval")
 app.add_typer(sav.app, name="sav")
 app.add_typer(train.app, name="train")
 

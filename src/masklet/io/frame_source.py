@@ -76,6 +76,10 @@ class FrameSource(ABC):
             yield frame
             number += 1
 
+    def label(self, number: int) -> str:
+        """What files made from a frame are called, without suffix: its number, five digits or more."""
+        return f"{number:05d}"
+
     def _keep(self, number: int, frame: NDArray[np.uint8]) -> None:
         """Put a frame into the cache, the one unused for longest falling out."""
         self._check_size(frame, f"frame {number}")

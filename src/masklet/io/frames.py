@@ -50,17 +50,25 @@ def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
 class PictureFrames(FrameSource):
     """The frames of a sequence of pictures: files, arrays, tensors, or one array [t, H, W, 3]."""
 
-    def __init__(self, name: str, pictures: Sequence[Any]) -> None:
-        """Raises `InputError` where there is no picture or the first cannot be read."""
+    def __init__(self, name: str, pictures: Sequence[Any], labels: Sequence[str] | None = None) -> None:
+        """labels: what files made from the frames are called.
+
+        Raises `InputError` where there is no picture or the first cannot be read.
+        """
         if not len(pictures):
             raise InputError(f"{name} has no frames")
         first = read_image(pictures[0])
         super().__init__(name, Size(*first.shape[:2]), fps=None)
         self._pictures = pictures
+        self._labels = labels
         self._keep(0, first)
 
     def __len__(self) -> int:
         return len(self._pictures)
+
+    def label(self, number: int) -> str:
+        """A file's name without suffix where no two share it, else the frame's number."""
+        return super().label(number) if self._labels is None else self._labels[number]
 
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number >= len(self):
@@ -87,7 +95,9 @@ def _open_path(path: str) -> FrameSource:
 def _open_files(name: str, files: list[Path]) -> FrameSource:
     if not files:
         raise InputError(f"no pictures in {name}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} files")
-    return PictureFrames(name, sorted(files, key=_natural))
+    files = sorted(files, key=_natural)
+    labels = [file.stem for file in files]
+    return PictureFrames(name, files, labels if len(set(labels)) == len(labels) else None)
 
 
 def _is_picture(path: Path) -> bool:

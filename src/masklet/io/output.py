@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,3 +43,20 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         waiting.unlink(missing_ok=True)
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done, so that files written together agree with each other."""
+    pressed: list[int] = []
+    try:
+        earlier = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    except ValueError:  # only the main thread has signals, so nothing can divide the block here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 
 def non_overlapping(logits: torch.Tensor) -> torch.Tensor:
@@ -16,3 +24,14 @@ def non_overlapping(logits: torch.Tensor) -> torch.Tensor:
     objects = torch.arange(len(logits), device=logits.device).reshape(-1, *[1] * (logits.ndim - 1))
     winner = logits.argmax(0, keepdim=True)
     return torch.where(winner == objects, logits, logits.clamp(max=-10.0))
+
+
+def index_map(masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint16]:
+    """Masks [n, H, W] as one picture [H, W] of object ids, 0 where there is none.
+
+    Where masks overlap the smaller one is on top: what lies within another object's outline is usually in front of it.
+    """
+    index = np.zeros(masks.shape[-2:], np.uint16)
+    for place in np.argsort(-masks.sum((-2, -1)), kind="stable"):
+        index[masks[place]] = ids[place]
+    return index

@@ -1,0 +1,37 @@
+"""A progress bar over frames, with frames a second and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def frame_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on the terminal; yields what to call after each frame: how many are done, and of how many (None: unknown).
+
+    It goes to standard error, so that standard output holds results alone.
+    """
+    if quiet:
+        yield lambda done, total: None
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None, rate="")
+
+        def on_frame(done: int, total: int | None) -> None:
+            speed = progress.tasks[task].finished_speed or progress.tasks[task].speed
+            progress.update(task, completed=done, total=total, rate=f"{speed:.1f} frames/s" if speed else "")
+
+        yield on_frame

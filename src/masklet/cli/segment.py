@@ -1,0 +1,49 @@
+"""`masklet segment`: masks of objects in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masklet.cli.prompt_options import Model, Points, Quiet, parse_box, parse_point
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    point: Points = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round an object. Repeatable: an object each."),
+    ] = None,
+    model: Model = "nano",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Segment objects in a picture by clicks or boxes.
+
+    Writes overlay.png to look at, masks.png (object numbers, DAVIS palette) and masklets.json (COCO RLE and scores).
+    """
+    points = [parse_point(text) for text in point or []]
+    boxes = [parse_box(text) for text in box or []]
+    if not points and not boxes:
+        raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
+
+    from masklet.checkpoints import load
+    from masklet.predict.record import segment_to_folder
+
+    recorded = segment_to_folder(
+        load(model, image_size=image_size),
+        image,
+        out,
+        points=[(x, y) for x, y, _ in points],
+        labels=[label for _, _, label in points] or None,
+        boxes=boxes,
+    )
+    if not quiet:
+        for path in (recorded.overlay, recorded.masks, recorded.masklets):
+            typer.echo(str(path))

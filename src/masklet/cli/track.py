@@ -1,0 +1,82 @@
+"""`masklet track`: masks of objects through a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masklet.cli.prompt_options import Model, Points, Quiet, parse_box, parse_point
+
+if TYPE_CHECKING:
+    from masklet.predict.prompt_files import PlacedPrompt
+
+
+def track(
+    video: Annotated[
+        str, typer.Argument(help='A video file, a folder of pictures, or a glob in quotes such as "shots/*.png".')
+    ],
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE.json", help="Prompts for any objects on any frames.")
+    ] = None,
+    point: Points = None,
+    box: Annotated[str | None, typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round the object.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", metavar="FILE.png", help="The object's mask.")] = None,
+    frame: Annotated[int, typer.Option("--frame", min=0, help="Frame that --point, --box and --mask are on.")] = 0,
+    object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of the object they mean.")] = 1,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Track backwards, from the last prompt.")] = False,
+    both: Annotated[bool, typer.Option("--both", help="Track forwards, then backwards to the first frame.")] = False,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
+    ] = None,
+    model: Model = "nano",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    quiet: Quiet = False,
+) -> None:
+    """Track objects through a clip, from prompts on any frame.
+
+    Writes overlay.mp4 to look at, masks/NAME.png for each frame (object numbers, DAVIS palette) and masklets.json (COCO
+    RLE and scores). After Ctrl-C, or where the video breaks off, they hold the frames done until then.
+    """
+    if reverse and both:
+        raise typer.BadParameter("--reverse and --both exclude each other")
+
+    from masklet.checkpoints import load
+    from masklet.cli.progress import frame_progress
+    from masklet.predict.prompt_files import read_prompts
+    from masklet.predict.record import track_to_folder
+
+    placed = read_prompts(prompts) if prompts is not None else []
+    placed += _own_prompt(point or [], box, mask, frame, object_id)
+    if not placed:
+        raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
+    with frame_progress("tracking", quiet=quiet) as on_frame:
+        recorded = track_to_folder(
+            load(model, image_size=image_size),
+            video,
+            placed,
+            out,
+            direction="backward" if reverse else "both" if both else "forward",
+            on_frame=on_frame,
+        )
+    if not quiet:
+        for path in (recorded.overlay, recorded.masks, recorded.masklets):
+            typer.echo(str(path))
+
+
+def _own_prompt(point: list[str], box: str | None, mask: Path | None, frame: int, object_id: int) -> list[PlacedPrompt]:
+    """The prompt that --point, --box and --mask make together, if there are any."""
+    from masklet.predict.prompt_files import PlacedPrompt, read_mask
+    from masklet.types import Prompt
+
+    points = [parse_point(text) for text in point]
+    if not points and box is None and mask is None:
+        return []
+    prompt = Prompt.of(
+        points=[(x, y) for x, y, _ in points] or None,
+        labels=[label for _, _, label in points] or None,
+        box=None if box is None else parse_box(box),
+        mask=None if mask is None else read_mask(mask, object_id),
+    )
+    return [PlacedPrompt(frame, object_id, prompt)]

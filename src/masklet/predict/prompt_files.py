@@ -1,0 +1,111 @@
+"""Prompts from files: which object, on which frame, by what."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from masklet.errors import InputError, PromptError
+from masklet.io.images import read_image
+from masklet.io.palette import read_index_png
+from masklet.types import Prompt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FIELDS = {"frame", "object", "points", "labels", "box", "mask"}
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedPrompt:
+    """A prompt with the frame it is given on, from 0, and the object it is for, from 1."""
+
+    frame: int
+    object_id: int
+    prompt: Prompt
+
+
+def read_prompts(path: str | os.PathLike[str]) -> list[PlacedPrompt]:
+    """Read a JSON list of prompts, each an object with some of these fields:
+
+        {"frame": 0, "object": 1, "points": [[x, y], ...], "labels": [1, ...], "box": [x0, y0, x1, y1],
+         "mask": "file.png"}
+
+    `frame` is 0 and `object` 1 where they are left out; a mask's path is relative to the JSON file. Raises
+    `PromptError`, naming the file and the place in it.
+    """
+    path = Path(path)
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PromptError(f"no such prompts file: {path}") from error
+    except (OSError, ValueError) as error:
+        raise PromptError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(items, list) or not items:
+        raise PromptError(f'{path} must hold a list of prompts, such as [{{"frame": 0, "object": 1, "box": [...]}}]')
+    return [_placed(item, path, place) for place, item in enumerate(items)]
+
+
+def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]:
+    """Read one object's mask [H, W] from a picture.
+
+    Of an index mask with several objects (palette, 16-bit or small values) the pixels that equal `object_id` are
+    taken; of one with a single object, all that are not 0; of any other picture, the brighter half of the range.
+    Raises `InputError` for an unreadable file, `PromptError` where the object is not in it.
+    """
+    values = _index_values(Path(path))
+    present = [] if values is None else np.unique(values[values > 0]).tolist()
+    if values is None:
+        mask = read_image(path).max(-1) >= 128
+    elif len(present) < 2:
+        mask = values > 0
+    elif object_id in present:
+        mask = values == object_id
+    else:
+        raise PromptError(f"{path} holds objects {', '.join(map(str, present))}, but no object {object_id}")
+    if not mask.any():
+        raise PromptError(f"the mask {path} is empty")
+    return mask
+
+
+def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+    """The pixel values of an index mask; None for a picture in brightnesses, such as a grey mask with soft edges."""
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+    except (OSError, SyntaxError, ValueError):
+        return read_index_png(path)  # which says what is wrong
+    if mode not in ("1", "P", "L") and not mode.startswith("I"):
+        return None
+    values = read_index_png(path)
+    is_brightness = mode == "L" and values.max() >= 128 and len(np.unique(values)) > 2
+    return None if is_brightness else values
+
+
+def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:
+    where = f"{path}, prompt {place}"
+    if not isinstance(item, dict):
+        raise PromptError(f"{where}: a prompt is a JSON object with points, a box or a mask; got {item!r}")
+    unknown = sorted(set(item) - _FIELDS)
+    if unknown:
+        raise PromptError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}")
+    frame, object_id = _whole(item, "frame", 0, where), _whole(item, "object", 1, where)
+    try:
+        mask = read_mask(path.parent / item["mask"], object_id) if item.get("mask") is not None else None
+        prompt = Prompt.of(item.get("points"), item.get("labels"), item.get("box"), mask)
+    except (InputError, TypeError) as error:
+        raise PromptError(f"{where}: {error}") from error
+    return PlacedPrompt(frame, object_id, prompt)
+
+
+def _whole(item: dict[str, Any], name: str, least: int, where: str) -> int:
+    value = item.get(name, least)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise PromptError(f"{where}: {name} is a whole number from {least}; got {value!r}")
+    return value

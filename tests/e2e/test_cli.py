@@ -1,0 +1,214 @@
+"""The command line, end to end, with a tiny model: files written, errors in one line, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from masklet.cli import main
+from masklet.io.frames import open_frames
+from masklet.io.palette import read_index_png, write_index_png
+from masklet.ops.rle import decode_rle
+from odd_clips import cut_off, moving_square, write_clip
+
+from .tiny_model import save_tiny_model
+
+COMMAND = [sys.executable, "-c", "from masklet.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("picture") / "square.png"
+    Image.fromarray(moving_square(6)[5]).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    return str(write_clip(tmp_path_factory.mktemp("clip") / "square.mp4", moving_square(8), options={"g": "4"}))
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command run in this process."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def checked(out: Path, frames: list[str], objects: list[int]) -> dict:
+    """masklets.json of a tracked clip, after its masks were found to equal the index PNGs."""
+    assert sorted(file.name for file in (out / "masks").iterdir()) == [f"{name}.png" for name in frames]
+    found = json.loads((out / "masklets.json").read_text())
+    assert [item["id"] for item in found["objects"]] == objects
+    for item in found["objects"] if len(objects) == 1 else []:
+        for record, name in zip(item["frames"], frames, strict=True):
+            index = read_index_png(out / "masks" / f"{name}.png")
+            np.testing.assert_array_equal(decode_rle(record["segmentation"]), index == item["id"])
+            assert 0 <= record["presence"] <= 1
+    return found
+
+
+def test_a_picture_is_segmented_from_a_click(model, picture, tmp_path, capsys) -> None:
+    assert run("segment", picture, "--point", "20,15", "--point", "50,40,0", "--model", model, "--out", tmp_path) == 0
+    assert capsys.readouterr().out.split() == [
+        str(tmp_path / name) for name in ("overlay.png", "masks.png", "masklets.json")
+    ]
+    found = json.loads((tmp_path / "masklets.json").read_text())
+    assert (found["name"], found["size"], found["model"]) == ("square.png", [48, 64], "tiny-test")
+    (record,) = found["objects"][0]["frames"]
+    np.testing.assert_array_equal(decode_rle(record["segmentation"]), read_index_png(tmp_path / "masks.png") == 1)
+    assert record["iou"] is not None
+    with Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == (64, 48)
+
+
+def test_several_boxes_are_an_object_each(model, picture, tmp_path, capsys) -> None:
+    boxes = ("--box", "5,5,30,30", "--box", "30,5,60,40")
+    assert run("segment", picture, *boxes, "--model", model, "--out", tmp_path, "--quiet", "--image-size", 96) == 0
+    assert capsys.readouterr().out == ""
+    assert [item["id"] for item in json.loads((tmp_path / "masklets.json").read_text())["objects"]] == [1, 2]
+
+
+def test_a_clip_is_tracked_from_a_box(model, clip, tmp_path, capsys) -> None:
+    assert run("track", clip, "--box", "0,8,14,22", "--model", model, "--out", tmp_path, "--object", 3) == 0
+    found = checked(tmp_path, [f"{number:05d}" for number in range(8)], [3])
+    assert found["fps"] == 24
+    overlay = open_frames(tmp_path / "overlay.mp4")
+    assert (len(overlay), tuple(overlay.size), overlay.fps) == (8, (48, 64), 24)
+    captured = capsys.readouterr()
+    assert captured.out.split()[0] == str(tmp_path / "overlay.mp4")
+    assert "8/8" in captured.err
+
+
+def test_a_folder_is_tracked_both_ways_from_a_prompts_file(model, tmp_path, capsys) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for number, frame in enumerate(moving_square(6)):
+        Image.fromarray(frame).save(shots / f"shot{number + 7}.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:20, 4:16] = 2
+    write_index_png(tmp_path / "mask.png", mask)
+    prompts = [
+        {"frame": 2, "object": 2, "mask": "mask.png"},
+        {"frame": 4, "object": 5, "points": [[14, 15], [60, 40]], "labels": [1, 0]},
+    ]
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    names = [f"shot{number}" for number in range(7, 13)]
+    options = ("--prompts", tmp_path / "prompts.json", "--model", model, "--quiet", "--out")
+    assert run("track", shots, *options, tmp_path / "both", "--both") == 0
+    assert capsys.readouterr() == ("", "")
+    found = checked(tmp_path / "both", sorted(names), [2, 5])
+    assert [[record["frame"] for record in item["frames"]] for item in found["objects"]] == [list(range(6))] * 2
+    assert len(open_frames(tmp_path / "both" / "overlay.mp4")) == 6
+    assert run("track", f"{shots}/*.png", *options, tmp_path / "back", "--reverse") == 0
+    found = checked(tmp_path / "back", sorted(names[:5]), [2, 5])
+    assert [[record["frame"] for record in item["frames"]] for item in found["objects"]] == [[0, 1, 2], [0, 1, 2, 3, 4]]
+
+
+def test_a_video_that_breaks_off_is_tracked_as_far_as_it_goes_and_the_frame_is_named(model, tmp_path, capsys) -> None:
+    noise = list(np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8))
+    whole = write_clip(tmp_path / "clip.mp4", noise, options={"bf": "0"}, muxer_options={"movflags": "faststart"})
+    broken = cut_off(whole, 0.6)
+    out = tmp_path / "out"
+    assert run("track", broken, "--point", "20,20", "--model", model, "--out", out, "--quiet") == 2
+    error = capsys.readouterr().err
+    done = len(list((out / "masks").iterdir()))
+    assert 5 < done < 15
+    assert f"breaks off after frame {done - 1}" in error
+    checked(out, [f"{number:05d}" for number in range(done)], [1])
+    assert len(open_frames(out / "overlay.mp4")) == done
+
+
+def test_ctrl_c_leaves_valid_files_of_what_was_done(model, tmp_path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", moving_square(20) * 100)
+    out = tmp_path / "out"
+    arguments = ["track", str(clip), "--point", "5,15", "--model", model, "--out", str(out)]
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "masks").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    done = len(list((out / "masks").iterdir()))
+    assert 0 < done < 2000
+    checked(out, [f"{number:05d}" for number in range(done)], [1])
+    assert len(open_frames(out / "overlay.mp4")) == done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("segment", "PICTURE"), 2, "--point X,Y or --box"),
+        (("segment", "missing.png", "--point", "1,1"), 2, "no such picture: missing.png"),
+        (("segment", "PICTURE", "--point", "1"), 2, "a point is X,Y or X,Y,LABEL"),
+        (("segment", "PICTURE", "--point", "1,2,3"), 2, "LABEL is 1"),
+        (("segment", "PICTURE", "--box", "1,2,3"), 2, "a box is X0,Y0,X1,Y1"),
+        (("segment", "PICTURE", "--box", "9,9,3,3"), 2, "empty or inverted"),
+        (("segment", "PICTURE", "--point", "500,1"), 2, "outside the picture of 64 x 48"),
+        (("segment", "PICTURE", "--point", "1,1", "--image-size", "100"), 2, "multiple of 32"),
+        (("segment", "PICTURE", "--point", "1,1", "--out", "PICTURE/x"), 1, "cannot write to the folder"),
+        (("track", "CLIP"), 2, "say what to track"),
+        (("track", "missing.mp4", "--point", "1,1"), 2, "no such file or folder: missing.mp4"),
+        (("track", "PICTURE.d/*.tif", "--point", "1,1"), 2, "no pictures in"),
+        (("track", "CLIP", "--point", "1,1", "--frame", "99"), 2, "no frame 99"),
+        (("track", "CLIP", "--prompts", "none.json"), 2, "no such prompts file"),
+        (("track", "CLIP", "--point", "1,1", "--reverse", "--both"), 2, "exclude each other"),
+        (("track", "CLIP", "--point", "1,1", "--mask", "PICTURE"), 2, "a mask prompt comes alone"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_wrong(
+    model, picture, clip, tmp_path, monkeypatch, capsys, arguments, code, words
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    filled = [part.replace("PICTURE", picture).replace("CLIP", clip) for part in arguments]
+    assert run(*filled, "--model", model) == code
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_an_unknown_model_is_an_error_that_lists_the_known_ones(picture, capsys) -> None:
+    assert run("segment", picture, "--point", "1,1", "--model", "sam9") == 1
+    assert "unknown model 'sam9'; known are nano, sam2.1-tiny" in capsys.readouterr().err
+
+
+def test_models_lists_every_name_and_where_it_is(capsys) -> None:
+    from masklet.config import CONFIGS
+
+    assert run("models") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(CONFIGS)
+    assert "in the package" in lines[0]
+
+
+def test_help_and_no_arguments_load_no_torch() -> None:
+    code = "import sys; from masklet.cli import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    for command in ("segment", "track", "models", "demo"):
+        assert command in done.stdout
+
+
+def test_an_unknown_option_is_a_usage_error(capsys) -> None:
+    assert run("track", "--nonsense") == 2
+    assert "nonsense" in capsys.readouterr().err

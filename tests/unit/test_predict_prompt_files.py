@@ -1,0 +1,108 @@
+"""Prompts and masks from files, and the errors that name the place in them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from masklet.errors import InputError, PromptError
+from masklet.io.palette import write_index_png
+from masklet.predict.prompt_files import read_mask, read_prompts
+
+INDEX = np.array([[0, 1, 1], [2, 2, 0]], np.uint8)
+
+
+def _write(path, value):
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def test_points_boxes_and_masks_are_read_with_their_frames_and_objects(tmp_path) -> None:
+    write_index_png(tmp_path / "mask.png", INDEX)
+    path = _write(
+        tmp_path / "prompts.json",
+        [
+            {"frame": 3, "object": 2, "points": [[5, 6], [7.5, 8]], "labels": [1, 0]},
+            {"box": [1, 2, 3, 4]},
+            {"object": 2, "mask": "mask.png"},
+            {"object": 7, "points": [[1, 1]], "box": [0, 0, 5, 5]},
+        ],
+    )
+    first, second, third, fourth = read_prompts(path)
+    assert (first.frame, first.object_id) == (3, 2)
+    assert first.prompt.points.tolist() == [[5, 6], [7.5, 8]]
+    assert first.prompt.labels.tolist() == [1, 0]
+    assert (second.frame, second.object_id) == (0, 1)
+    assert second.prompt.box.tolist() == [1, 2, 3, 4]
+    assert third.prompt.mask.tolist() == (INDEX == 2).tolist()
+    assert fourth.prompt.labels.tolist() == [1] and fourth.prompt.box is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[{", "as JSON"),
+        ({"frame": 0}, "must hold a list"),
+        ([], "must hold a list"),
+        ([{"box": [1, 2, 3, 4]}, 5], "prompt 1: .* got 5"),
+        ([{"bbox": [1, 2, 3, 4]}], "unknown field 'bbox'; known are box, frame"),
+        ([{"frame": -1, "box": [1, 2, 3, 4]}], "frame is a whole number from 0; got -1"),
+        ([{"object": 0, "box": [1, 2, 3, 4]}], "object is a whole number from 1; got 0"),
+        ([{"object": "dog", "box": [1, 2, 3, 4]}], "got 'dog'"),
+        ([{"box": [3, 2, 1, 4]}], "prompt 0: box .* inverted"),
+        ([{"points": [[1, 2]], "labels": [1, 0]}], "1 points need 1 labels"),
+        ([{"points": "here"}], "prompt 0: "),
+        ([{"frame": 1}], "empty prompt"),
+        ([{"mask": "none.png"}], r"no such mask: .*none\.png"),
+        ([{"mask": 5}], "prompt 0: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_place(tmp_path, content, words) -> None:
+    path = _write(tmp_path / "prompts.json", content)
+    with pytest.raises(PromptError, match=words) as caught:
+        read_prompts(path)
+    assert "prompts.json" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path) -> None:
+    with pytest.raises(PromptError, match=r"no such prompts file: .*none\.json"):
+        read_prompts(tmp_path / "none.json")
+
+
+def test_one_object_of_an_index_mask_is_taken_by_its_number(tmp_path) -> None:
+    path = tmp_path / "mask.png"
+    for stored in (INDEX, INDEX.astype(np.uint16) * 300):
+        write_index_png(path, stored)
+        for value in (1, 2):
+            number = value * (300 if stored.max() > 255 else 1)
+            np.testing.assert_array_equal(read_mask(path, number), value == INDEX)
+    Image.fromarray(INDEX).save(path)
+    np.testing.assert_array_equal(read_mask(path, 2), INDEX == 2)
+    with pytest.raises(PromptError, match="holds objects 1, 2, but no object 5"):
+        read_mask(path, 5)
+
+
+@pytest.mark.parametrize("value", [1, 38, 255])
+def test_a_mask_of_one_value_is_the_object_whatever_its_number(tmp_path, value) -> None:
+    mask = INDEX == 2
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(value)).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", 1), mask)
+
+
+def test_masks_in_brightness_are_halved_soft_edges_and_all(tmp_path) -> None:
+    soft = np.array([[0, 30, 120, 140, 255]], np.uint8)
+    for image in (Image.fromarray(soft), Image.fromarray(np.dstack([soft] * 3))):
+        image.save(tmp_path / "soft.png")
+        assert read_mask(tmp_path / "soft.png", 1).tolist() == [[False, False, False, True, True]]
+
+
+def test_empty_and_unreadable_masks_are_errors(tmp_path) -> None:
+    write_index_png(tmp_path / "empty.png", np.zeros((3, 3), np.uint8))
+    with pytest.raises(PromptError, match=r"empty\.png is empty"):
+        read_mask(tmp_path / "empty.png", 1)
+    (tmp_path / "text.png").write_text("no")
+    with pytest.raises(InputError, match="cannot read"):
+        read_mask(tmp_path / "text.png", 1)
