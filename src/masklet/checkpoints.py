@@ -166,7 +166,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
         raise CheckpointError(
             f"{path} was refused: it is damaged, or it holds code and not only weights ({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:  # by what the bytes look like
         message = f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again"
         raise CheckpointError(message) from error
     state = content.get("model", content) if isinstance(content, Mapping) else None
@@ -256,7 +256,7 @@ def config_from_json(text: str, source: Path | str) -> ModelConfig:
     try:
         fields = json.loads(text)
         trunk = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.pop("trunk").items()}
-        kind = {"hiera": HieraConfig, "convnet": ConvNetConfig}[trunk.pop("kind")]
+        kind = {"hiera": HieraConfig, "convnet": ConvNetConfig}[str(trunk.pop("kind"))]
         return ModelConfig(trunk=kind(**trunk), **fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{source} names a configuration this version cannot read: {error}") from error

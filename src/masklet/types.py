@@ -69,7 +69,7 @@ class Prompt:
         if not np.isfinite(self.points).all():
             raise PromptError(f"points must be finite numbers; got {self.points.tolist()}")
         if not np.isin(self.labels, (0, 1)).all():
-            raise PromptError(f"labels are 1 (object) or 0 (not the object); got {self.labels.tolist()}")
+            raise PromptError(f"labels are 1 (object) or 0 (not the object); got {_plain(self.labels)}")
         object.__setattr__(self, "labels", self.labels.astype(np.int32))
         if self.box is not None:
             _check_box(self.box)

@@ -1,0 +1,50 @@
+"""`compile_model`: the same results, and no compiling at every frame."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from masklet.errors import DeviceError
+from masklet.model.compiled import CPP_COMPILERS, compile_model
+from masklet.predict.video import VideoSession
+from tiny import tiny_clip, tiny_model
+
+
+def track(model, clip):
+    """One object for five frames, then two."""
+    session = VideoSession(model, clip)
+    session.add(1, 0, points=[[10, 20]])
+    results = []
+    for result in session.propagate():
+        if result.frame == 5:
+            result = session.add(2, 5, box=[20, 8, 44, 30])
+        results.append(result)
+    return results
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not any(map(shutil.which, CPP_COMPILERS)), reason="no C++ compiler here")
+def test_compiled_tracking_is_the_same_and_settles():
+    from torch._dynamo.utils import counters
+
+    clip = tiny_clip(20)
+    plain = track(tiny_model(), clip)
+    compiled = compile_model(tiny_model())
+    torch._dynamo.reset()
+    counters.clear()
+    for one, other in zip(plain, track(compiled, clip), strict=True):
+        assert (one.logits - other.logits).abs().max() < 1e-3
+    graphs = counters["stats"]["unique_graphs"]
+    track(compiled, clip)
+    assert counters["stats"]["unique_graphs"] == graphs, "a second clip compiled something anew"
+    assert graphs < len(clip)
+
+
+def test_without_a_compiler_there_is_a_clear_error(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DeviceError, match="needs a C"):
+        compile_model(tiny_model())
