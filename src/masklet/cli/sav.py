@@ -95,3 +95,20 @@ def write(
 
     for path in write_sav_video(frames, read_annotations(masks), out, video_id):
         typer.echo(str(path))
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Option("--data", help="SA-V val or test: JPEGImages_24fps and Annotations_6fps.")],
+    predicted: Annotated[Path, typer.Argument(help="Folder with VIDEO/OBJECT/00000.png.")],
+) -> None:
+    """Check a submission folder before it is sent."""
+    from masklet.eval.layouts import open_clips
+    from masklet.eval.submission import check_submission
+
+    dataset = open_clips(data, "sav")
+    problems = check_submission(dataset, predicted)
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} problems in {len(dataset.clips)} videos" if problems else "can be sent")
+    raise typer.Exit(1 if problems else 0)

@@ -30,9 +30,13 @@ def prompt_object(session: VideoSession, object_id: int, frame: int, truth: NDAr
     elif prompt == "box":
         session.add(object_id, frame, box=tight_box(truth))
     else:
-        x, y = deepest_point(truth)
-        shown = session.add(object_id, frame, points=[(x, y)], labels=[1])
-        correct(session, object_id, frame, truth, shown.mask(object_id), PROMPTS[prompt] - 1)
+        click_object(session, object_id, frame, truth, PROMPTS[prompt])
+
+
+def click_object(session: VideoSession, object_id: int, frame: int, truth: NDArray[np.bool_], num_clicks: int) -> None:
+    """Click an object for the first time: where it is deepest, then where the mask shown is most wrong."""
+    shown = session.add(object_id, frame, points=[deepest_point(truth)], labels=[1])
+    correct(session, object_id, frame, truth, shown.mask(object_id), num_clicks - 1)
 
 
 def correct(
@@ -42,8 +46,8 @@ def correct(
     truth: NDArray[np.bool_],
     shown: NDArray[np.bool_],
     num_clicks: int,
-) -> NDArray[np.bool_]:
-    """Click `num_clicks` times where the mask shown [H, W] is most wrong, each time seeing the new one, and return it.
+) -> None:
+    """Click `num_clicks` times where the mask shown [H, W] is most wrong, each time seeing the new one.
 
     Stops earlier where nothing is wrong.
     """
@@ -53,4 +57,3 @@ def correct(
         click = next_click(truth, shown, None)
         answer = session.add(object_id, frame, points=[(click.x, click.y)], labels=[click.label])
         shown = answer.mask(object_id)
-    return shown

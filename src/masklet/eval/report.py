@@ -94,7 +94,7 @@ def summary_table(report: Report, other: Report | None = None) -> Table:
     from rich.table import Table
 
     table = Table(title=report.title, title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column(report.label, justify="right")
     if other is not None:
         table.add_column(other.label, justify="right")
@@ -117,7 +117,7 @@ def rows_table(report: Report, limit: int = 40) -> Table:
     note = "" if len(report.rows) <= limit else f", the {limit} worst of {len(report.rows)}"
     table = Table(title=f"by {columns[0] if columns else 'name'}{note}", title_justify="left")
     for heading in ("", *columns):
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for row in rows:
         table.add_row(row.name, *(f"{row.values[column]:.3f}" if column in row.values else "" for column in columns))
     return table

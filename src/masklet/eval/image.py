@@ -1,0 +1,163 @@
+"""Interactive segmentation of pictures: mean IoU from a box, and after each of k clicks.
+
+The first click falls where the object is deepest, and of the three masks the one with the best predicted IoU counts;
+each next click falls where the larger of missed and spilled area is deepest, the logits before it being fed back.
+Source: paper section 6.3, and the appendix of "Segment Anything" (Kirillov et al., 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.data.layouts.opening import open_dataset
+from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.errors import InputError
+from masklet.eval.examples import Example, render, worst_of
+from masklet.eval.metrics import region_j
+from masklet.eval.report import Curve, Report, Row
+from masklet.eval.running import ModelChoice, model_settings
+from masklet.ops.rle import decode_rle, encode_rle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from masklet.data.clips import Clip, ClipDataset
+    from masklet.predict.image import ImageEmbedding, ImagePredictor
+
+NUM_CLICKS = 5
+SEED = 0
+"""Chooses the frame where a data set has clips."""
+
+
+@dataclass(frozen=True)
+class ImageRun:
+    """A model on annotated pictures.
+
+    data: any layout that training reads, a clip counting as one picture; images: where annotation files' pictures are;
+    clicks: how many; min_area: objects of fewer pixels are left out; whole: all objects of a picture are one; limit:
+    only so many pictures, spread evenly. Raises `InputError`.
+    """
+
+    data: Path
+    model: ModelChoice
+    images: Path | None = None
+    clicks: int = NUM_CLICKS
+    min_area: int = 1
+    whole: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.clicks < 1 or self.min_area < 1 or (self.limit is not None and self.limit < 1):
+            raise InputError(
+                f"clicks, min_area and limit must be at least 1; got {self.clicks}, {self.min_area} and {self.limit}"
+            )
+
+    @property
+    def items(self) -> list[str]:
+        count = len(_opened(self.data, self.images))
+        wanted = count if self.limit is None else min(self.limit, count)
+        return [f"{index:06d}" for index in np.linspace(0, count - 1, wanted).astype(int)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        chosen = {"clicks": self.clicks, "min_area": self.min_area, "whole": self.whole, "limit": self.limit}
+        return {"data": str(self.data)} | model_settings(self.model) | chosen
+
+    def clip(self, item: str) -> Clip:
+        """The picture of an item, as a clip of one frame."""
+        return _opened(self.data, self.images).clip(int(item), np.random.default_rng([SEED, int(item)]), 1)
+
+    def objects(self, clip: Clip) -> dict[int, NDArray[np.bool_]]:
+        """The mask [H, W] of each object of a picture that counts."""
+        index = (clip.masks[0] > 0).astype(np.uint8) if self.whole else clip.masks[0]
+        masks = {int(number): index == number for number in np.unique(index) if number}
+        return {number: mask for number, mask in masks.items() if np.count_nonzero(mask) >= self.min_area}
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """The IoU of each object of one picture from a box and after each click."""
+        from masklet.predict.image import ImagePredictor
+
+        clip = self.clip(item)
+        with self.model.loaded() as model:
+            predictor = ImagePredictor(model)
+            embedding = predictor.embed(clip.frames[0])
+            objects = self.objects(clip)
+            records = [self._segment(predictor, embedding, number, truth) for number, truth in objects.items()]
+        return {"name": clip.name, "objects": records}
+
+    def _segment(
+        self, predictor: ImagePredictor, embedding: ImageEmbedding, number: int, truth: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        boxed = predictor.predict(embedding, box=tight_box(truth), multimask=False).masks[0, 0]
+        return {
+            "object_id": number,
+            "area": int(np.count_nonzero(truth)),
+            "box": region_j(truth, boxed),
+            "clicks": click_ious(predictor, embedding, truth, self.clicks),
+            "rle": encode_rle(boxed),
+        }
+
+
+def click_ious(
+    predictor: ImagePredictor, embedding: ImageEmbedding, truth: NDArray[np.bool_], num_clicks: int
+) -> list[float]:
+    """IoU with the truth [H, W] after each of `num_clicks` clicks."""
+    points, labels = [deepest_point(truth)], [1]
+    answer = predictor.predict(embedding, points=points, labels=labels, multimask=True).best()
+    ious = [region_j(truth, answer.masks[0, 0])]
+    while len(ious) < num_clicks:
+        click = next_click(truth, answer.masks[0, 0], None)
+        points.append((click.x, click.y))
+        labels.append(click.label)
+        answer = predictor.predict(embedding, points=points, labels=labels, mask_logits=answer.low_res, multimask=False)
+        ious.append(region_j(truth, answer.masks[0, 0]))
+    return ious
+
+
+def image_report(run: ImageRun, results: dict[str, dict[str, Any]], seconds: float) -> Report:
+    """Mean IoU over all objects, a row for each, and the curve over clicks. Raises `InputError` without any object."""
+    root = f"{run.data}/"
+    rows = tuple(
+        Row(f"{result['name'].removeprefix(root)}/{record['object_id']}", _figures(record))
+        for result in results.values()
+        for record in result["objects"]
+    )
+    if not rows:
+        raise InputError(f"no object of at least {run.min_area} pixels in {run.data}")
+    summary = {column: float(np.mean([row.values[column] for row in rows])) for column in rows[0].values}
+    clicks = [(float(number), summary[_column(number)]) for number in range(1, run.clicks + 1)]
+    box = [(x, summary["box"]) for x, _ in clicks]
+    curve = Curve("IoU by clicks", "clicks", "mean over objects", {"clicks": clicks, "box": box})
+    counts = {"pictures": len(results), "objects": len(rows)}
+    title = "Interactive segmentation of pictures"
+    return Report(title, run.settings | counts, summary, rows, (curve,), {"seconds": seconds})
+
+
+def worst_pictures(run: ImageRun, results: dict[str, dict[str, Any]]) -> list[Example]:
+    """The objects with the lowest IoU from their box."""
+    candidates = [(record["box"], (item, record)) for item, result in results.items() for record in result["objects"]]
+    examples = []
+    for score, (item, record) in worst_of(candidates):
+        clip = run.clip(item)
+        truth = run.objects(clip)[record["object_id"]]
+        jpeg = render(clip.frames[0], truth, decode_rle(record["rle"]), record["object_id"])
+        examples.append(Example(f"{Path(clip.name).name}, object {record['object_id']}, from its box", score, jpeg))
+    return examples
+
+
+@lru_cache(maxsize=1)
+def _opened(data: Path, images: Path | None) -> ClipDataset:
+    return open_dataset(data, images=images)
+
+
+def _column(number: int) -> str:
+    return "1 click" if number == 1 else f"{number} clicks"
+
+
+def _figures(record: dict[str, Any]) -> dict[str, float]:
+    return {"box": record["box"]} | {_column(number): iou for number, iou in enumerate(record["clicks"], 1)}
