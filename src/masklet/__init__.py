@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from masklet.config import CONFIGS, ModelConfig
     from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
     from masklet.predict.everything import FoundMasks, everything
+    from masklet.predict.everything_video import MaskletRules, everything_video
     from masklet.predict.image import ImageEmbedding, ImagePredictor
     from masklet.predict.stream import Stream
     from masklet.predict.video import VideoSession
@@ -31,6 +32,7 @@ _HOMES = {
     "ImagePredictor": "predict.image",
     "InputError": "errors",
     "MaskletError": "errors",
+    "MaskletRules": "predict.everything_video",
     "ModelConfig": "config",
     "OutputError": "errors",
     "Prompt": "types",
@@ -39,6 +41,7 @@ _HOMES = {
     "Stream": "predict.stream",
     "VideoSession": "predict.video",
     "everything": "predict.everything",
+    "everything_video": "predict.everything_video",
     "load": "checkpoints",
 }
 """The module each public name lives in."""
@@ -54,6 +57,7 @@ __all__ = [
     "ImagePredictor",
     "InputError",
     "MaskletError",
+    "MaskletRules",
     "ModelConfig",
     "OutputError",
     "Prompt",
@@ -63,6 +67,7 @@ __all__ = [
     "VideoSession",
     "__version__",
     "everything",
+    "everything_video",
     "load",
 ]
 

@@ -1,0 +1,117 @@
+"""Where automatic masks look, and that what they keep is sound and not said twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masklet.ops.boxes import box_iou, mask_boxes
+from masklet.ops.crops import EDGE_TOLERANCE, Crop, crop_windows, point_grid, touches_cut
+from masklet.predict.everything_options import EverythingOptions
+from masklet.predict.mask_finder import MaskFinder, stability_scores
+from tiny import tiny_model
+
+SIDES = st.integers(1, 400)
+RATIOS = st.floats(0, 0.9)
+
+
+@given(SIDES, SIDES, st.integers(0, 3), RATIOS)
+def test_each_layer_of_crops_covers_the_picture(height: int, width: int, num_layers: int, ratio: float) -> None:
+    crops = crop_windows((height, width), num_layers, ratio)
+    assert crops[0] == Crop(0, 0, width, height)
+    for layer in range(1, num_layers + 1):
+        members = [crop for crop in crops if crop.layer == layer]
+        assert len(members) <= 4**layer
+        if min(height, width) >= 40:
+            assert len(members) == 4**layer
+        covered = np.zeros((height, width), bool)
+        for crop in members:
+            assert 0 <= crop.x0 < crop.x1 <= width and 0 <= crop.y0 < crop.y1 <= height
+            assert covered[crop.window].shape == crop.size
+            covered[crop.window] = True
+        assert covered.all()
+
+
+@given(st.integers(200, 1000), st.integers(200, 1000), st.floats(0, 0.6))
+def test_neighbours_share_the_overlap_asked_for(height: int, width: int, ratio: float) -> None:
+    top_left, below, right, _ = crop_windows((height, width), 1, ratio)[1:]
+    overlap = int(ratio * min(height, width))
+    assert top_left.y1 - below.y0 == pytest.approx(overlap, abs=1)
+    assert top_left.x1 - right.x0 == pytest.approx(overlap, abs=1)
+
+
+@given(st.integers(1, 40))
+def test_grids_are_even_and_symmetric(per_side: int) -> None:
+    grid = point_grid(per_side)
+    assert grid.shape == (per_side**2, 2)
+    cells = set(map(tuple, (grid * per_side).astype(int).tolist()))
+    assert cells == {(x, y) for x in range(per_side) for y in range(per_side)}
+    np.testing.assert_allclose(grid, 1 - grid[::-1], atol=1e-12)
+
+
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
+def test_only_edges_inside_the_picture_cut(corners: list[int]) -> None:
+    x0, x1 = sorted(corners[:2])
+    y0, y1 = sorted(corners[2:])
+    box = np.array([[x0, y0, x1, y1]], np.float32)
+    size = (300, 300)
+    assert not touches_cut(box, Crop(0, 0, 300, 300), size).any()
+    left_half = Crop(0, 0, 150, 300, 1)
+    assert touches_cut(box, left_half, size)[0] == (abs(x1 - 150) <= EDGE_TOLERANCE)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0, 3))
+def test_stability_is_the_iou_of_a_mask_cut_high_and_low(seed: int, threshold: float, offset: float) -> None:
+    logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 2, (3, 4, 5)))
+    scores = stability_scores(logits, threshold, offset)
+    for mask, score in zip(logits, scores.tolist()):
+        high, low = mask > threshold + offset, mask > threshold - offset
+        union = (high | low).sum()
+        assert score == pytest.approx(float((high & low).sum() / union) if union else 0.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    size=st.tuples(st.integers(30, 90), st.integers(30, 90)),
+    layers=st.integers(0, 1),
+    overlap=st.sampled_from([0.3, 0.7]),
+    stability=st.sampled_from([0.0, 0.5]),
+    refine=st.booleans(),
+)
+def test_what_is_found_is_sound_and_not_said_twice(model, seed, size, layers, overlap, stability, refine) -> None:
+    picture = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    options = EverythingOptions(
+        points_per_side=4,
+        points_per_batch=5,
+        pred_iou_thresh=0,
+        stability_score_thresh=stability,
+        box_nms_thresh=overlap,
+        crop_nms_thresh=overlap,
+        crop_n_layers=layers,
+        use_m2m=refine,
+    )
+    found = MaskFinder(model, options).find(picture)
+    for mask in found:
+        pixels = mask.mask
+        assert pixels.shape == size
+        assert pixels.sum() == mask.area >= 1
+        np.testing.assert_array_equal(mask_boxes(pixels), mask.box)
+        assert stability <= mask.stability <= 1
+        assert mask.crop.x0 <= mask.point[0] <= mask.crop.x1 and mask.crop.y0 <= mask.point[1] <= mask.crop.y1
+        outside = pixels.copy()
+        outside[mask.crop.window] = False
+        assert not outside.any()
+    boxes = np.array([mask.box for mask in found], np.float32).reshape(-1, 4) - (0, 0, 1, 1)
+    among = box_iou(boxes, boxes)[~np.eye(len(found), dtype=bool)]
+    assert (among <= overlap).all()
+    ranks = [(mask.crop.size[0] * mask.crop.size[1] if layers else 0, -mask.iou) for mask in found]
+    assert ranks == sorted(ranks)

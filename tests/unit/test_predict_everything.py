@@ -1,0 +1,210 @@
+"""Everything in a picture: what is found, what is left out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from colour_network import ColourNetwork, paint
+from masklet import FoundMasks, Size, everything
+from masklet.errors import InputError
+from masklet.ops.boxes import box_iou, mask_boxes
+from masklet.ops.crops import Crop
+from masklet.ops.rle import decode_rle, encode_rle
+from masklet.predict import mask_finder
+from masklet.predict.everything_options import PRESETS
+from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+
+RED, GREEN, BLUE = (230, 40, 40), (40, 220, 60), (40, 60, 240)
+THINGS = [(8, 8, 40, 40, RED), (72, 16, 112, 64, GREEN), (24, 80, 56, 112, BLUE)]
+GROUND = (0, 0, 128, 128)
+
+
+@pytest.fixture
+def model() -> ColourNetwork:
+    return ColourNetwork()
+
+
+def nearly_equal(mask: np.ndarray, expected: np.ndarray, corners: int) -> bool:
+    """Equal but for the pixel at each corner, which bilinear interpolation rounds off."""
+    return (mask != expected).sum() <= corners
+
+
+def packed(mask: np.ndarray) -> mask_finder.FoundMask:
+    x0, y0, x1, y1 = mask_boxes(mask).astype(int).tolist()
+    whole_picture = Crop(0, 0, mask.shape[1], mask.shape[0])
+    return mask_finder.FoundMask(
+        rle=encode_rle(mask),
+        area=int(mask.sum()),
+        box=(x0, y0, x1, y1),
+        iou=0.9,
+        stability=0.9,
+        point=(x0, y0),
+        crop=whole_picture,
+    )
+
+
+def has_box(found, box: tuple[int, int, int, int], least_iou: float = 0.7) -> bool:
+    return bool(box_iou(np.array(box), found.boxes).max() >= least_iou)
+
+
+def boxes_of(found) -> set[tuple[int, int, int, int]]:
+    return {mask.box for mask in found}
+
+
+def test_each_thing_is_found_once_and_exactly(model):
+    picture = paint(THINGS)
+    found = everything(picture, model, points_per_side=8)
+    assert sorted(mask.box for mask in found) == sorted([GROUND, *(thing[:4] for thing in THINGS)])
+    for mask in found:
+        x0, y0, x1, y1 = mask.box
+        inside = (picture == picture[int(mask.point[1]), int(mask.point[0])]).all(-1)
+        assert nearly_equal(mask.mask, inside, corners=12)
+        assert mask.area == mask.mask.sum()
+        assert 0.99 < mask.stability <= 1
+        assert mask.iou == pytest.approx(0.95)
+        assert x0 <= mask.point[0] < x1 and y0 <= mask.point[1] < y1
+    assert found.masks.sum(0).max() == 1
+    np.testing.assert_array_equal(found.boxes, [mask.box for mask in found])
+
+
+def test_the_label_map_has_no_overlaps_and_parts_on_their_wholes():
+    whole, part, apart = np.zeros((3, 20, 30), bool)
+    whole[2:18, 2:18] = True
+    part[6:10, 6:10] = True
+    apart[5:12, 20:28] = True
+    found = FoundMasks(Size(20, 30), tuple(packed(mask) for mask in (part, whole, apart)))
+    np.testing.assert_array_equal(found.label_map(), np.where(part, 1, 2 * whole + 3 * apart))
+    np.testing.assert_array_equal(found.masks, [part, whole, apart])
+    np.testing.assert_array_equal(found.areas, [16, 256, 56])
+
+
+def test_points_are_put_only_where_asked(model):
+    where = np.zeros((128, 128), bool)
+    where[:, 64:] = True
+    finder = mask_finder.MaskFinder(model, PRESETS["fast"])
+    assert boxes_of(finder.find(paint(THINGS), where)) == {GROUND, THINGS[1][:4]}
+    encoded = model.num_encoded
+    assert finder.find(paint(THINGS), np.zeros((128, 128), bool)) == []
+    assert model.num_encoded == encoded, "a picture without points need not be encoded"
+
+
+def test_crops_find_small_things_and_each_is_encoded_once(model):
+    small = (264, 264, 312, 312, BLUE)  # between the points of a grid on the whole picture
+    picture = paint([(24, 24, 120, 120, RED), small], 384, 384)
+    assert not has_box(everything(picture, model, points_per_side=4), small[:4])
+    model.num_encoded = 0
+    found = everything(picture, model, points_per_side=4, crop_n_layers=1, stability_score_thresh=0.9)
+    assert model.num_encoded == 1 + 4
+    assert has_box(found, small[:4])
+    in_crop = found[int(box_iou(np.array(small[:4]), found.boxes).argmax())]
+    assert in_crop.crop == (127, 127, 384, 384, 1)
+    blue = (picture == BLUE).all(-1)
+    assert (in_crop.mask & blue).sum() > 0.7 * blue.sum()
+
+
+def test_masks_cut_off_by_a_crop_are_left_out(model):
+    picture = paint([(8, 40, 248, 80, RED)], 256, 256)
+    found = everything(picture, model, points_per_side=8, crop_n_layers=1)
+    red = [mask for mask in found if (picture[int(mask.point[1]), int(mask.point[0])] == RED).all()]
+    assert [mask.box for mask in red] == [(8, 40, 248, 80)]
+
+
+def test_full_size_masks_are_made_a_few_at_a_time(model, monkeypatch):
+    sizes = []
+
+    def resize(logits, height, width):
+        sizes.append(len(logits) * height * width)
+        return whole_resize(logits, height, width)
+
+    whole_resize = mask_finder.resize_bilinear
+    expected = everything(paint(THINGS), model, points_per_side=8)
+    monkeypatch.setattr(mask_finder, "resize_bilinear", resize)
+    monkeypatch.setattr(mask_finder, "MAX_LOGITS_AT_ONCE", 3 * 128 * 128)
+    found = everything(paint(THINGS), model, points_per_side=8)
+    assert max(sizes) == 3 * 128 * 128
+    assert [mask.rle for mask in found] == [mask.rle for mask in expected]
+
+
+def test_refining_and_single_masks_find_the_same(model):
+    expected = boxes_of(everything(paint(THINGS), model, points_per_side=8))
+    assert boxes_of(everything(paint(THINGS), model, points_per_side=8, use_m2m=True)) == expected
+    assert boxes_of(everything(paint(THINGS), model, points_per_side=8, multimask_output=False)) == expected
+
+
+def test_filters_leave_out_the_unsure_and_the_small(model):
+    nothing = everything(paint(THINGS), model, points_per_side=8, pred_iou_thresh=0.96)
+    assert len(nothing) == 0
+    assert nothing.masks.shape == (0, 128, 128)
+    assert nothing.boxes.shape == (0, 4)
+    assert not nothing.label_map().any()
+    large = everything(paint(THINGS), model, points_per_side=8, min_area=1100)
+    assert boxes_of(large) == {GROUND, THINGS[1][:4]}
+
+
+def test_grids_of_ones_own(model):
+    grid = np.array([(0.2, 0.2), (0.7, 0.3)])
+    found = everything(paint(THINGS), model, point_grids=[grid])
+    assert boxes_of(found) == {THINGS[0][:4], THINGS[1][:4]}
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_find_everything(model, preset):
+    things = [(2 * x0, 2 * y0, 2 * x1, 2 * y1, colour) for x0, y0, x1, y1, colour in THINGS]
+    found = everything(paint(things, 256, 256), model, preset=preset, points_per_side=12)
+    assert len(found) == 4
+    for thing in [*things, (0, 0, 256, 256)]:
+        assert has_box(found, thing[:4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "quick"}, "unknown preset 'quick'; there are fast, default, thorough"),
+        ({"points": 3}, "unknown option 'points'; there are points_per_side"),
+        ({"points_per_side": 0}, "points_per_side must be 1 or more; got 0"),
+        ({"pred_iou_thresh": 80}, "pred_iou_thresh must be at most 1.*got 80"),
+        ({"box_nms_thresh": -0.1}, "box_nms_thresh must be 0 or more"),
+        ({"crop_n_layers": -1}, "crop_n_layers must be 0 or more; got -1"),
+        ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio must be 0 or more and below 1; got 1.0"),
+        ({"point_grids": [np.zeros((4, 2))], "crop_n_layers": 1}, "1 crop layers need 2 grids; got 1"),
+        ({"point_grids": [np.full((4, 2), 3.0)]}, "point_grids.0. must hold x, y in 0 to 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(model, changes, message):
+    with pytest.raises(InputError, match=message):
+        everything(paint(THINGS), model, **changes)
+
+
+def test_the_official_generator_returns_its_records(model):
+    picture = paint(THINGS)
+    records = SAM2AutomaticMaskGenerator(model, points_per_side=8).generate(picture)
+    assert [set(record) for record in records] == [
+        {"segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"}
+    ] * 4
+    red = next(record for record in records if record["bbox"] == [8, 8, 31, 31])
+    assert red["crop_box"] == [0, 0, 128, 128]
+    assert red["area"] == red["segmentation"].sum()
+    assert nearly_equal(red["segmentation"], (picture == RED).all(-1), corners=4)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("uncompressed_rle", list), ("coco_rle", str)])
+def test_run_lengths_are_ready_for_json(model, mode, kind):
+    binary = SAM2AutomaticMaskGenerator(model, points_per_side=8).generate(paint(THINGS))
+    packed = SAM2AutomaticMaskGenerator(model, points_per_side=8, output_mode=mode).generate(paint(THINGS))
+    for record, expected in zip(json.loads(json.dumps(packed)), binary, strict=True):
+        assert isinstance(record["segmentation"]["counts"], kind)
+        np.testing.assert_array_equal(decode_rle(record["segmentation"]), expected["segmentation"])
+
+
+def test_the_official_generator_takes_points_from_one_place(model):
+    with pytest.raises(InputError, match="either points_per_side or"):
+        SAM2AutomaticMaskGenerator(model, point_grids=[np.full((1, 2), 0.5)])
+    with pytest.raises(InputError, match="either points_per_side or"):
+        SAM2AutomaticMaskGenerator(model, points_per_side=None)
+    with pytest.raises(InputError, match="output_mode is one of binary_mask.*'png'"):
+        SAM2AutomaticMaskGenerator(model, output_mode="png")
+    own = SAM2AutomaticMaskGenerator(model, points_per_side=None, point_grids=[np.full((1, 2), 0.2)])
+    assert len(own.generate(paint(THINGS))) == 1
