@@ -58,8 +58,8 @@ def _axes(curve: Curve, low: float, high: float) -> list[str]:
         at = round(TOP + (1 - y) * (bottom - TOP), 1)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{at + 4}" text-anchor="end">{y:.1f}</text>')
-    whole = high - low == int(high - low) and high - low <= 2 * NUM_TICKS and low == int(low)
-    steps = int(high - low) if whole and high > low else NUM_TICKS
+    whole = high - low == int(high - low) <= 2 * NUM_TICKS and low == int(low)
+    steps = int(high - low) if whole and high - low > 1 else NUM_TICKS
     for tick in range(steps + 1):
         x = low + (high - low) * tick / steps
         at = round(LEFT + tick / steps * (WIDTH - LEFT - RIGHT), 1)

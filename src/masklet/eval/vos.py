@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from masklet.types import FrameMasks
 
 NUM_STRETCHES = 20
-"""Points of the curve along the clips."""
+"""Points of a curve along the clips."""
+NUM_WORST_LINES = 6
+"""Objects that have a curve of their own."""
 
 POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fallback=False)
 """As `tools/vos_inference.py` tracks: without the post-processing that helps people who click."""
@@ -142,10 +144,8 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     rows = tuple(Row(name, _figures(found)) for name, found in scores.items())
     columns = rows[0].values if rows else {}
     summary = {column: float(np.mean([row.values[column] for row in rows])) for column in columns}
-    lines = {"J&F": _along(scores, lambda s: (np.array(s.j) + s.f) / 2), "J": _along(scores, lambda s: np.array(s.j))}
-    curves = (Curve("J&F along the clips", "part of the clip", "mean over objects", lines),) if rows else ()
-    timing = {"seconds": seconds}
-    return Report(title, settings | {"objects": len(rows), "clips": len(results)}, summary, rows, curves, timing)
+    counts = {"objects": len(rows), "clips": len(results)}
+    return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
 
 
 def dataset_settings(data: Dataset) -> dict[str, Any]:
@@ -167,11 +167,24 @@ def _figures(scores: ObjectScores) -> dict[str, float]:
     return figures
 
 
-def _along(scores: dict[str, ObjectScores], values_of: Any) -> list[tuple[float, float]]:
-    """Mean over objects at evenly spaced places, each object's frames being stretched over 0 to 1."""
+def _curves(scores: dict[str, ObjectScores]) -> tuple[Curve, ...]:
+    """J, F and J&F along the clips in the mean, and J&F of the objects that fare worst."""
+    worst = sorted(scores, key=lambda name: scores[name].jf)[:NUM_WORST_LINES]
+    means = {"J&F": _along(scores, ("j", "f")), "J": _along(scores, ("j",)), "F": _along(scores, ("f",))}
+    single = {name: _along({name: scores[name]}, ("j", "f")) for name in worst}
+    axis = "part of the clip"
+    return Curve("Along the clips", axis, "mean over objects", means), Curve("Worst objects", axis, "J&F", single)
+
+
+def _along(scores: dict[str, ObjectScores], measures: tuple[str, ...]) -> list[tuple[float, float]]:
+    """Mean over objects and measures at evenly spaced places, each object's frames being stretched over 0 to 1."""
     places = np.linspace(0, 1, NUM_STRETCHES + 1)
-    stretched = [np.interp(places, np.linspace(0, 1, len(found.frames)), values_of(found)) for found in scores.values()]
-    return [(float(x), float(y)) for x, y in zip(places, np.mean(stretched, 0), strict=True)] if stretched else []
+    stretched = [
+        np.interp(places, np.linspace(0, 1, len(found.frames)), getattr(found, measure))
+        for found in scores.values()
+        for measure in measures
+    ]
+    return [(float(x), float(y)) for x, y in zip(places, np.mean(stretched, 0), strict=True)]
 
 
 def _paths(folder: Path, clip: Clip, frame: int, layered: bool) -> list[Path]:

@@ -1,0 +1,228 @@
+"""`masklet eval` from a benchmark's folder to its report, with a tiny model and clips of moving shapes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from masklet.cli import main
+from masklet.io.palette import read_index_png, write_index_png
+
+from .tiny_model import save_tiny_model
+
+NUM_FRAMES = 7
+SIZE = (48, 64)
+COMMAND = [sys.executable, "-c", "from masklet.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+def scene(frame: int, late: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its index mask: object 1 moves right, object 2 down, shown from frame `late` on."""
+    picture = np.full((*SIZE, 3), 90, np.uint8)
+    index = np.zeros(SIZE, np.uint8)
+    for number, (top, left), colour in ((1, (6, 4 + 3 * frame), (220, 40, 40)), (2, (24 + frame, 30), (40, 60, 220))):
+        if number == 1 or frame >= late:
+            picture[top : top + 14, left : left + 16] = colour
+            index[top : top + 14, left : left + 16] = number
+    return picture, index
+
+
+def write_clip(root: Path, name: str, *, late: int = 0, masks: range = range(NUM_FRAMES)) -> None:
+    """A clip in the layout of DAVIS, with masks on some frames."""
+    for frame in range(NUM_FRAMES):
+        picture, index = scene(frame, late)
+        for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
+            path = root / folder / name / f"{frame:05d}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if suffix == "jpg":
+                Image.fromarray(picture).save(path, quality=95)
+            elif frame in masks:
+                write_index_png(path, index)
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("davis")
+    for name in ("alpha", "beta", "gamma"):
+        write_clip(root, name)
+    return root
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command run in this process."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in ("eval", *arguments)])
+    return caught.value.code
+
+
+def figures(out: Path) -> dict:
+    """A report without what differs from run to run."""
+    report = json.loads((out / "report.json").read_text())
+    del report["timing"]
+    return report
+
+
+def test_vos_in_one_command(davis, model, tmp_path, capsys):
+    assert run("vos", "--data", davis, "--model", model, "--out", tmp_path, "--processes", 1) == 0
+    printed = capsys.readouterr().out
+    assert "J&F" in printed and "report.html" in printed
+    report = figures(tmp_path)
+    assert report["settings"]["layout"] == "davis2017"
+    assert [row["name"] for row in report["rows"]] == [f"{c}/{o}" for c in ("alpha", "beta", "gamma") for o in (1, 2)]
+    assert report["summary"]["J&F"] == pytest.approx(np.mean([row["values"]["J&F"] for row in report["rows"]]))
+    with (tmp_path / "report.csv").open() as file:
+        lines = list(csv.reader(file))
+    assert lines[0][:2] == ["name", "J&F"] and lines[-1][0] == "mean" and len(lines) == 8
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 6 and "<svg" in page
+    assert not re.search(r"(src|href)=['\"]?https?:", page), "the page must need nothing from elsewhere"
+    written = read_index_png(tmp_path / "predictions/alpha/00003.png")
+    assert written.shape == SIZE and set(np.unique(written)) <= {0, 1, 2}
+
+
+def test_two_processes_and_a_broken_run_give_the_same_figures(davis, model, tmp_path):
+    common = ("vos", "--data", davis, "--model", model, "--prompt", "3-click", "--quiet")
+    assert run(*common, "--out", tmp_path / "one", "--processes", 1) == 0
+    assert run(*common, "--out", tmp_path / "two", "--processes", 2) == 0
+    assert figures(tmp_path / "one") == figures(tmp_path / "two")
+    shutil.copytree(tmp_path / "one", tmp_path / "broken")
+    (tmp_path / "broken/items/beta.json").unlink()
+    shutil.rmtree(tmp_path / "broken/predictions/beta")
+    (tmp_path / "broken/predictions/.beta.part").mkdir()
+    kept = (tmp_path / "broken/items/alpha.json").stat().st_mtime_ns
+    assert run(*common, "--out", tmp_path / "broken", "--processes", 1) == 0
+    assert figures(tmp_path / "broken") == figures(tmp_path / "one")
+    assert (tmp_path / "broken/items/alpha.json").stat().st_mtime_ns == kept, "done work must not be done again"
+
+
+def test_killed_half_way_and_started_again(davis, model, tmp_path):
+    arguments = ["eval", "vos", "--data", str(davis), "--model", model, "--quiet", "--processes", "1"]
+    killed = subprocess.Popen([*COMMAND, *arguments, "--out", str(tmp_path / "killed")], env=dict(os.environ))
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("items/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed/report.json").exists()
+    assert run(*arguments[1:], "--out", tmp_path / "killed") == 0
+    assert run(*arguments[1:], "--out", tmp_path / "whole") == 0
+    assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
+
+
+def test_other_settings_need_another_folder(davis, model, tmp_path, capsys):
+    common = ("vos", "--data", davis, "--model", model, "--clip", "alpha", "--out", tmp_path, "--quiet")
+    assert run(*common) == 0
+    assert run(*common, "--prompt", "box") == 2
+    assert "prompt = 'mask', now it is 'box'" in capsys.readouterr().err
+
+
+def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):
+    shutil.copytree(davis / "Annotations", tmp_path / "perfect")
+    shutil.copytree(davis / "Annotations", tmp_path / "worse")
+    for path in (tmp_path / "worse/beta").glob("*.png"):
+        write_index_png(path, np.roll(read_index_png(path), 5, 1))
+    common = ("masks", "--truth", davis, "--processes", 1, "--predicted")
+    assert run(*common, tmp_path / "perfect", "--out", tmp_path / "a", "--quiet") == 0
+    assert figures(tmp_path / "a")["summary"]["J&F"] == 1
+    capsys.readouterr()
+    assert run(*common, tmp_path / "worse", "--out", tmp_path / "b", "--compare", tmp_path / "a/report.json") == 0
+    difference = figures(tmp_path / "b")["summary"]["J&F"] - 1
+    assert f"{difference:+.4f}" in capsys.readouterr().out
+    assert f"{difference:+.3f}" in (tmp_path / "b/report.html").read_text()
+
+
+def test_truth_that_is_not_public_gives_a_submission(model, tmp_path):
+    write_clip(tmp_path / "mose", "alpha", masks=range(1))
+    common = ("--model", model, "--quiet", "--processes", 1)
+    assert run("vos", "--data", tmp_path / "mose", "--out", tmp_path / "out", *common) == 0
+    with zipfile.ZipFile(tmp_path / "out/submission.zip") as archive:
+        assert archive.namelist() == [f"alpha/{frame:05d}.png" for frame in range(NUM_FRAMES)]
+    assert not (tmp_path / "out/report.json").exists()
+
+
+def test_youtube_vos_objects_join_where_they_are_first_seen(model, tmp_path):
+    root = tmp_path / "ytvos"
+    write_clip(root, "alpha", late=3, masks=range(0))
+    (root / "Annotations/alpha").mkdir(parents=True, exist_ok=True)
+    write_index_png(root / "Annotations/alpha/00000.png", scene(0, 3)[1])
+    late = scene(3, 3)[1]
+    write_index_png(root / "Annotations/alpha/00003.png", np.where(late == 2, late, 0))
+    (root / "meta.json").write_text(json.dumps({"videos": {"alpha": {"objects": {}}}}))
+    assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "out", "--quiet") == 0
+    masks = [read_index_png(tmp_path / f"out/predictions/alpha/{frame:05d}.png") for frame in range(NUM_FRAMES)]
+    assert all(2 not in mask for mask in masks[:3])
+    assert 2 in masks[3], "its own mask was given there"
+
+
+def test_sav_objects_have_folders_of_their_own(model, tmp_path, capsys):
+    root = tmp_path / "sav"
+    write_clip(root, "sav_1", late=4)
+    (root / "JPEGImages").rename(root / "JPEGImages_24fps")
+    shutil.rmtree(root / "Annotations")
+    for frame in range(0, NUM_FRAMES, 2):
+        index = scene(frame, 4)[1]
+        for object_id in (0, 1):
+            path = root / f"Annotations_6fps/sav_1/{object_id:03d}/{frame:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_index_png(path, (index == object_id + 1).astype(np.uint8))
+    assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "out", "--quiet") == 0
+    written = sorted(path.relative_to(tmp_path / "out/predictions") for path in (tmp_path / "out").rglob("*.png"))
+    assert [str(path) for path in written[:2]] == ["sav_1/000/00000.png", "sav_1/000/00002.png"]
+    assert len(written) == 8
+    with pytest.raises(SystemExit) as caught:
+        main(["sav", "check", "--data", str(root), str(tmp_path / "out/predictions")])
+    assert caught.value.code == 0
+    (tmp_path / "out/predictions/sav_1/001/00004.png").unlink()
+    with pytest.raises(SystemExit) as caught:
+        main(["sav", "check", "--data", str(root), str(tmp_path / "out/predictions")])
+    assert caught.value.code == 1
+    assert "001/00004.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_interactive_protocols(davis, model, tmp_path, mode):
+    common = ("interactive", "--data", davis, "--clip", "alpha", "--model", model, "--mode", mode, "--quiet")
+    assert run(*common, "--rounds", 3, "--clicks", 2, "--out", tmp_path) == 0
+    report = figures(tmp_path)
+    assert list(report["summary"]) == ["J&F", "J&F @1", "J&F @2", "J&F @3"]
+    item = json.loads((tmp_path / "items/alpha.json").read_text())
+    for record in item["objects"]:
+        clicked = [entry["frame"] for entry in record["rounds"]]
+        assert clicked[0] == 0
+        if mode == "online":
+            assert clicked == sorted(clicked), "online never goes back"
+            for before, after in zip(record["rounds"], record["rounds"][1:]):
+                assert after["j"][: after["frame"]] == before["j"][: after["frame"]], "what came before is settled"
+    assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_image_protocol(model, tmp_path):
+    for place in range(3):
+        picture, index = scene(place)
+        Image.fromarray(picture).save(tmp_path / f"shot{place}.jpg")
+        write_index_png(tmp_path / f"shot{place}.png", index)
+    common = ("image", "--data", tmp_path, "--model", model, "--clicks", 3, "--quiet", "--processes", 1)
+    assert run(*common, "--out", tmp_path / "out") == 0
+    report = figures(tmp_path / "out")
+    assert list(report["summary"]) == ["box", "1 click", "2 clicks", "3 clicks"]
+    assert len(report["rows"]) == 6
+    assert run(*common, "--whole", "--limit", 2, "--out", tmp_path / "whole") == 0
+    assert [row["name"] for row in figures(tmp_path / "whole")["rows"]] == ["shot0.jpg/1", "shot2.jpg/1"]
+    assert run(*common, "--min-area", 100000, "--out", tmp_path / "none") == 2
