@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TypeVar
 
 import torch
 
@@ -13,7 +14,10 @@ from masklet.model.network import Network
 CPP_COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-def compile_model(model: Network) -> Network:
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+
+
+def compile_model(model: AnyNetwork) -> AnyNetwork:
     """Compile the model's verbs in place, and return it.
 
     Results stay the same but for rounding. The first frames are slow, as each verb is compiled when first called;

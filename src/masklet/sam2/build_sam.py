@@ -14,6 +14,7 @@ import torch
 from masklet.checkpoints import HUB_FILES, choose_device, load
 from masklet.config import CONFIGS
 from masklet.errors import CheckpointError, InputError
+from masklet.model.compiled import compile_model
 from masklet.model.network import Network
 from masklet.sam2.overrides import OfficialOptions
 
@@ -93,7 +94,8 @@ def build_sam2_video_predictor(
     from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor
 
     options = OfficialOptions.from_overrides(hydra_overrides_extra, apply_postprocessing)
-    return SAM2VideoPredictor(load_network(config_file, ckpt_path, device), options).train(mode != "eval")
+    predictor = SAM2VideoPredictor(load_network(config_file, ckpt_path, device), options).train(mode != "eval")
+    return compile_model(predictor) if vos_optimized else predictor
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
