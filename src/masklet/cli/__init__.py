@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from masklet.cli import convert, demo, models, sav, segment, track, train
+from masklet.cli import convert, demo, everything, models, sav, segment, track, train
 from masklet.cli import eval as evaluation
 from masklet.errors import InputError, MaskletError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("track")(track.track)
+app.command("everything")(everything.everything)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("convert")(convert.convert)

@@ -21,7 +21,7 @@ from masklet.types import Size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "open_frames"]
+__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "is_picture", "open_frames"]
 
 
 def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
@@ -81,13 +81,13 @@ class PictureFrames(FrameSource):
 
 def _open_path(path: str) -> FrameSource:
     if os.path.isdir(path):
-        files = [file for file in Path(path).iterdir() if _is_picture(file)]
+        files = [file for file in Path(path).iterdir() if is_picture(file)]
         return _open_files(f"folder {path}", files)
     if not os.path.exists(path):
         if glob.has_magic(path):
             return _open_files(path, [Path(file) for file in glob.glob(path, recursive=True)])
         raise InputError(f"no such file or folder: {path}")
-    if _is_picture(Path(path)):
+    if is_picture(Path(path)):
         return PictureFrames(path, [Path(path)])
     return VideoFile(path)
 
@@ -100,7 +100,8 @@ def _open_files(name: str, files: list[Path]) -> FrameSource:
     return PictureFrames(name, files, labels if len(set(labels)) == len(labels) else None)
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
+    """Whether that is the file of a single picture, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 

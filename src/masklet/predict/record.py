@@ -15,6 +15,7 @@ from PIL import Image
 
 from masklet.errors import OutputError, PromptError
 from masklet.io.draw import draw_masks
+from masklet.io.frame_source import FrameSource
 from masklet.io.images import read_image
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.output import make_folder, undivided
@@ -107,7 +108,7 @@ def track_to_folder(
         placed.prompt.check_within(session.size)
         session.prompt(placed.object_id, placed.frame, placed.prompt)
     total = _num_frames_to_track(session, prompts, direction)
-    with _Recorder(folder, session, model.config.name, prompts, in_order=direction == "forward") as recorder:
+    with ClipRecorder(folder, session.frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
             recorder.add(masks)
             if on_frame is not None:
@@ -123,25 +124,24 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-class _Recorder:
+class ClipRecorder:
     """Writes each frame's masks as they come; the pictures too where frames come in order, else when it is closed."""
 
     def __init__(
-        self, folder: Path, session: VideoSession, model: str, prompts: Sequence[PlacedPrompt], *, in_order: bool
+        self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
     ) -> None:
-        frames = session.frames
         self.recorded = Recorded(folder / "overlay.mp4", make_folder(folder / "masks"), folder / "masklets.json")
         self._frames = frames
         self._prompts = prompts
         self._in_order = in_order
         self._waiting: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
         self._writer = MaskletsWriter(
-            self.recorded.masklets, name=Path(frames.name).name, size=session.size, fps=frames.fps, model=model
+            self.recorded.masklets, name=Path(frames.name).name, size=frames.size, fps=frames.fps, model=model
         )
-        self._video = VideoWriter(self.recorded.overlay, session.size, frames.fps)
+        self._video = VideoWriter(self.recorded.overlay, frames.size, frames.fps)
         self._open = ExitStack()
 
-    def __enter__(self) -> _Recorder:
+    def __enter__(self) -> ClipRecorder:
         self._open.enter_context(self._writer)
         self._open.enter_context(self._video)
         self._open.callback(self._draw_waiting)

@@ -1,0 +1,54 @@
+"""`masklet everything`: masks of everything in a picture or a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masklet.cli.prompt_options import Model, Quiet
+
+
+def everything(
+    source: Annotated[
+        str, typer.Argument(metavar="IMAGE|CLIP", help="A picture; or a video file, a folder of pictures, or a glob.")
+    ],
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="fast, default or thorough.  [default: default; fast for a clip]")
+    ] = None,
+    points: Annotated[int | None, typer.Option("--points", metavar="N", help="Try N x N points instead.")] = None,
+    iou: Annotated[float | None, typer.Option("--iou", help="Least predicted IoU of a mask, 0 to 1.")] = None,
+    stability: Annotated[float | None, typer.Option("--stability", help="Least stability of a mask, 0 to 1.")] = None,
+    max_objects: Annotated[int, typer.Option("--max-objects", help="Clips: track no more than so many at once.")] = 32,
+    every: Annotated[int, typer.Option("--every", help="Clips: look for new objects on each so-manieth frame.")] = 12,
+    model: Model = "nano",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find and mask everything, without a prompt; in a clip, track it, and take up what comes later.
+
+    Writes an overlay to look at, masks as index PNGs (object numbers, DAVIS palette) and masklets.json (COCO RLE and
+    scores), as `segment` and `track` do.
+    """
+    from masklet.checkpoints import load
+    from masklet.cli.progress import frame_progress
+    from masklet.io.frames import is_picture
+    from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
+    from masklet.predict.everything_video import MaskletRules
+
+    given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
+    options = {name: value for name, value in given.items() if value is not None}
+    network = load(model, image_size=image_size)
+    if is_picture(Path(source)):
+        recorded = everything_to_folder(network, source, out, **options)
+    else:
+        rules = MaskletRules(max_objects=max_objects, look_every=every)
+        with frame_progress("finding and tracking", quiet=quiet) as on_frame:
+            recorded = everything_video_to_folder(network, source, out, rules=rules, on_frame=on_frame, **options)
+    if not quiet:
+        for path in (recorded.overlay, recorded.masks, recorded.masklets):
+            typer.echo(str(path))

@@ -1,0 +1,72 @@
+"""Find everything in a picture or a clip and write it into a folder, in the files that `segment` and `track` write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from masklet.io.draw import draw_masks
+from masklet.io.frames import open_frames
+from masklet.io.images import read_image
+from masklet.io.masklets import MaskletsWriter
+from masklet.io.output import make_folder
+from masklet.io.palette import write_index_png
+from masklet.model.network import Network
+from masklet.predict.everything import everything
+from masklet.predict.everything_video import MaskletRules, everything_video
+from masklet.predict.record import ClipRecorder, OnFrame, Recorded, write_picture
+
+
+def everything_to_folder(
+    model: Network, image: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any
+) -> Recorded:
+    """Find everything in a picture and write `overlay.png`, `masks.png` and `masklets.json` into the folder `out`.
+
+    options: preset and changes, as of `masklet.everything`. Masks are numbered from 1, best first; where they overlap,
+    `masks.png` and the overlay show the smallest, `masklets.json` holds each whole. Raises `InputError`, `OutputError`.
+    """
+    picture = read_image(image)
+    found = everything(picture, model, **options)
+    folder = make_folder(out)
+    recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
+    labels = found.label_map()
+    write_index_png(recorded.masks, labels)
+    overlay = picture
+    # One by one: hundreds of masks of a large photograph side by side would fill the memory.
+    for number in range(1, len(found) + 1):
+        overlay = draw_masks(overlay, (labels == number)[None], [number])
+    write_picture(recorded.overlay, overlay)
+    with MaskletsWriter(recorded.masklets, name=Path(image).name, size=found.size, model=model.config.name) as writer:
+        for number, mask in enumerate(found, start=1):
+            writer.add(0, number, mask.mask, iou=mask.iou, stability=mask.stability)
+    return recorded
+
+
+def everything_video_to_folder(
+    model: Network,
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    rules: MaskletRules | None = None,
+    on_frame: OnFrame | None = None,
+    **options: Any,
+) -> Recorded:
+    """Find and track everything in a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into `out`.
+
+    source: whatever `open_frames` takes; rules, options: as of `masklet.everything_video`. Whatever ends it early (a
+    file that breaks off, Ctrl-C, an error), the three hold all frames done until then; memory is constant. Raises
+    `InputError`, `BrokenVideo` and `OutputError`.
+    """
+    frames = open_frames(source, revisit=False)
+    results = everything_video(frames, model, rules=rules, **options)
+    try:
+        total: int | None = len(frames)
+    except TypeError:
+        total = None
+    with ClipRecorder(make_folder(out), frames, model.config.name, in_order=True) as recorder:
+        for done, masks in enumerate(results, start=1):
+            recorder.add(masks)
+            if on_frame is not None:
+                on_frame(done, total)
+    return recorder.recorded
