@@ -1,0 +1,101 @@
+"""The loop in one process: what it writes, that it goes on as if nothing had happened, and when it stops."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.checkpoints import load, save
+from masklet.errors import InputError, MaskletError
+from masklet.train.feed import Feed
+from masklet.train.loop import DivergedError, Pace, Run
+from masklet.train.recipe import load_recipe, save_recipe
+from tiny_training import CONVNET, stills_recipe, write_stills
+
+PACE = Pace(save_every=2, print_every=1, workers=0)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    return write_stills(tmp_path_factory.mktemp("data") / "stills", 6)
+
+
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_model_that_loads(stills, tmp_path):
+    model = Run.begin(stills_recipe(stills, 4), tmp_path / "run", PACE).train()
+    save(model, tmp_path / "model.safetensors", torch.float16)
+    loaded = load(tmp_path / "model.safetensors", device="cpu")
+    assert loaded.config == CONVNET
+    pixels = torch.zeros(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode(pixels).stride16, model.encode(pixels).stride16, atol=2e-2, rtol=2e-2)
+
+
+def test_resuming_repeats_the_very_same_steps(stills, tmp_path):
+    recipe = stills_recipe(stills, 6)
+    whole = Run.begin(recipe, tmp_path / "whole", PACE).train()
+    halted = Run.begin(recipe, tmp_path / "halted", PACE)
+    halted.recipe = replace(recipe, stages=recipe.stages[:1])  # stop after the first stage, on an unsaved step
+    halted.train()
+    resumed = Run.resume(tmp_path / "halted", PACE)
+    assert resumed.step == 3
+    model = resumed.train()
+    assert losses(tmp_path / "halted") == losses(tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_a_folder_holds_one_run(stills, tmp_path):
+    Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    with pytest.raises(MaskletError, match="holds a run already"):
+        Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    with pytest.raises(InputError, match=r"nothing.recipe\.json"):
+        Run.resume(tmp_path / "nothing", PACE)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(stills, tmp_path):
+    run = Run.begin(stills_recipe(stills, 4), tmp_path, PACE)
+    before = (tmp_path / "state.pt").read_bytes()
+    run.model.no_mem_embed.data.fill_(float("nan"))
+    with pytest.raises(DivergedError, match=r"step 0: loss nan.*00\d\.jpg.*state\.pt"):
+        run.train()
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_an_edited_recipe_is_what_a_run_goes_on_with(stills, tmp_path):
+    Run.begin(stills_recipe(stills, 2), tmp_path, PACE).train()
+    recipe = load_recipe(tmp_path / "recipe.json")
+    save_recipe(
+        replace(recipe, stages=(*recipe.stages, replace(recipe.stages[1], name="more", steps=2))),
+        tmp_path / "recipe.json",
+    )
+    run = Run.resume(tmp_path, PACE)
+    run.train()
+    assert run.step == 4
+
+
+def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
+    recipe = replace(stills_recipe(stills, 1), accumulate=3)
+    gradients = []
+    for turns in ((0,), (1,), (2,), (0, 1, 2)):
+        run = Run(recipe, tmp_path, PACE)
+        stage, _ = recipe.stage_at(0)
+        feed = Feed(stage, recipe.seed, tmp_path / "cache")
+        run.model.eval()  # statistics of a batch would tie the turns together
+        for turn in turns:
+            run._forward_backward(*feed[turn], stage, turn)
+        gradients.append(run.model.sam_mask_decoder.mask_tokens.weight.grad)
+    torch.testing.assert_close(gradients[3], gradients[0] + gradients[1] + gradients[2])
+
+
+def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path):
+    recipe = replace(stills_recipe(stills, 2), precision="bfloat16", checkpointing=True)
+    Run.begin(recipe, tmp_path, PACE).train()
+    assert np.isfinite(losses(tmp_path)).all()
