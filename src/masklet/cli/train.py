@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from masklet.train.loop import Pace, Run
 
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
@@ -17,8 +14,6 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recip
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Workers = Annotated[int, typer.Option(help="Processes that prepare batches.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files into the run's folder.")]
-
-RESULT = "model.safetensors"
 
 
 @app.command()
@@ -32,9 +27,9 @@ def nano(
 ) -> None:
     """Train masklet's small model from scratch, on the folders cats, fashion, coco and nuclei of DATA."""
     from masklet.train import recipes
-    from masklet.train.loop import Run
+    from masklet.train.loop import Pace, begin
 
-    _finish(Run.begin(recipes.nano(data, font), out, _pace(workers, tensorboard), device))
+    typer.echo(begin(recipes.nano(data, font), out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()
@@ -53,10 +48,10 @@ def finetune(
 ) -> None:
     """Adapt a model to your own pictures (or, with --frames 4 or so, clips)."""
     from masklet.train import recipes
-    from masklet.train.loop import Run
+    from masklet.train.loop import Pace, begin
 
     recipe = recipes.finetune(data, start, steps=steps, frames=frames, image_size=image_size)
-    _finish(Run.begin(recipe, out, _pace(workers, tensorboard), device))
+    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("mose-finetune")
@@ -70,9 +65,9 @@ def mose_finetune(
 ) -> None:
     """Meta's fine-tuning on MOSE, for eight large GPUs: run it through torchrun."""
     from masklet.train import recipes
-    from masklet.train.loop import Run
+    from masklet.train.loop import Pace, begin
 
-    _finish(Run.begin(recipes.mose_finetune(data, start), out, _pace(workers, tensorboard), device))
+    typer.echo(begin(recipes.mose_finetune(data, start), out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("paper-full")
@@ -87,22 +82,24 @@ def paper_full(
 ) -> None:
     """The paper's full training on pictures and clips, for 256 GPUs: run it through torchrun."""
     from masklet.train import recipes
-    from masklet.train.loop import Run
+    from masklet.train.loop import Pace, begin
 
-    _finish(Run.begin(recipes.paper_full(stills, clips, start), out, _pace(workers, tensorboard), device))
+    typer.echo(
+        begin(recipes.paper_full(stills, clips, start), out, Pace(workers=workers, tensorboard=tensorboard), device)
+    )
 
 
-@app.command()
-def resume(
+@app.command("resume")
+def resume_run(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Go on with a run exactly where it was last saved."""
-    from masklet.train.loop import Run
+    from masklet.train.loop import Pace, resume
 
-    _finish(Run.resume(run, _pace(workers, tensorboard), device))
+    typer.echo(resume(run, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()
@@ -120,19 +117,3 @@ def export(
     saved = Run.resume(run, Pace())
     save(saved.result(), model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {saved.step} of {saved.recipe.num_steps} steps")
-
-
-def _pace(workers: int, tensorboard: bool) -> Pace:
-    from masklet.train.loop import Pace
-
-    return Pace(workers=workers, tensorboard=tensorboard)
-
-
-def _finish(run: Run) -> None:
-    """Train to the end and write the model beside the state."""
-    from masklet.checkpoints import save
-
-    model = run.train()
-    if run.rank == 0:
-        save(model, run.folder / RESULT)
-        typer.echo(str(run.folder / RESULT))

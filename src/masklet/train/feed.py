@@ -19,7 +19,7 @@ from masklet.data.mix import Source as MixSource
 from masklet.data.synthetic import CutOuts, Disguises, Glyphs, Shapes, SyntheticClips
 from masklet.data.synthetic.sprites import SpriteSource
 from masklet.data.transforms import Augmentation
-from masklet.train.recipe import Part, Source, Stage, Synthetic
+from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 
 CACHE_SCALE = 2
 """Stills are cached at twice the training size: a crop may show half of one without blur."""
@@ -80,6 +80,14 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
         packed = cache / f"{folder.name}-{zlib.crc32(str(folder).encode()):08x}"
         dataset = build_cache(dataset, packed, side)
     return Merged(dataset, source.merge) if source.merge else dataset
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
+    sources = {source for stage in recipe.stages for part in stage.parts for source in part.sources}
+    for source in sources:
+        for entry in source.stills if isinstance(source, Synthetic) else (source,):
+            open_dataset(entry.path)
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from masklet.checkpoints import load
+from masklet.checkpoints import load, save
 from masklet.errors import MaskletError
 from masklet.model.network import Network
-from masklet.train.feed import Feed, batches
+from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import add_low_rank_updates, freeze, merge_low_rank_updates, train_mode
 from masklet.train.objective import BatchLoss, Scalars
 from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
@@ -71,7 +71,8 @@ class Run:
 
     @staticmethod
     def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
-        """Start a new run. Raises `MaskletError` where `folder` holds one already."""
+        """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data."""
+        check_sources(recipe)
         rank, _ = _join_processes(torch.device(device))
         if rank == 0:
             if (folder / "recipe.json").exists():
@@ -190,6 +191,24 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average:
             self.average.load_state_dict(state["average"])
+
+
+def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:
+    """Train by a recipe in a new folder; the file the model is in at the end."""
+    return _train_to_file(Run.begin(recipe, folder, pace, device))
+
+
+def resume(folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:
+    """Train on in the folder of a run; the file the model is in at the end."""
+    return _train_to_file(Run.resume(folder, pace, device))
+
+
+def _train_to_file(run: Run) -> Path:
+    model = run.train()
+    path = run.folder / "model.safetensors"
+    if run.rank == 0:
+        save(model, path)
+    return path
 
 
 def make_model(recipe: Recipe) -> Network:
