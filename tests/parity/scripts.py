@@ -17,9 +17,10 @@ MASK_STEP = 8
 """Full-size masks are sampled every so many pixels in both directions."""
 
 
-def carry_out(predictor: Any, state: Any, script: Sequence[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """The answers, keyed as in the goldens: `s{step}_ids`, `_masks`, `_order`, and `s{step}_f{frame}_...`."""
-    answers: dict[str, NDArray[Any]] = {}
+def carry_out(
+    predictor: Any, state: Any, script: Sequence[dict[str, Any]], answers: dict[str, NDArray[Any]]
+) -> None:
+    """Fill `answers`, keyed as in the goldens: `s{step}_ids`, `_masks`, `_order`, and `s{step}_f{frame}_...`."""
 
     def keep(key: str, ids: Any, masks: Any) -> None:
         answers[f"{key}_ids"] = np.array(ids)
@@ -41,7 +42,6 @@ def carry_out(predictor: Any, state: Any, script: Sequence[dict[str, Any]]) -> d
         else:
             _, ids, masks = _prompt(predictor, state, step)
             keep(f"s{number}", ids, masks)
-    return answers
 
 
 def _prompt(predictor: Any, state: Any, step: dict[str, Any]) -> tuple[int, Any, Any]:

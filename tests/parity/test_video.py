@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ class Run:
         )
         self.predictor.fill_hole_area = 0
         self.state = self.predictor.init_state(str(clip))
-        self.answers = carry_out(self.predictor, self.state, golden.asked["script"])
+        self.answers: dict[str, NDArray[Any]] = {}
+        carry_out(self.predictor, self.state, golden.asked["script"], self.answers)
 
     def mask_pairs(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
         """Every single mask of the script: where it comes from, the golden's logits, ours."""

@@ -156,8 +156,8 @@ class VideoSession:
         track = self._track(object_id)
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
-        track.visited.pop(frame, None)
-        if frame in track.history:
+        if _is_conditioning(track, frame):
+            track.visited.pop(frame, None)
             track.history[frame] = replace(track.history[frame], conditioning=False)
         return self.preview(frame)
 
@@ -202,6 +202,8 @@ class VideoSession:
         """Commit what was prompted since the last frame, so that further frames recall it."""
         for track in self.tracks.values():
             for frame, result in sorted(track.drafts.items()):
+                if _is_conditioning(track, frame) and not result.conditioning:
+                    continue  # without `corrections_condition` a correction of a first prompt is lost, as officially
                 features = self._features(frame)
                 committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
                 track.history[frame] = committed.row(0, self._storage)
