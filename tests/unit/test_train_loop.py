@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from masklet.checkpoints import load, save
+from masklet.data.batches import PIXEL_MEAN, PIXEL_STD
 from masklet.errors import InputError, MaskletError
 from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run
+from masklet.train.pictures import compare
 from masklet.train.recipe import load_recipe, save_recipe
 from tiny_training import CONVNET, stills_recipe, write_stills
 
@@ -99,3 +101,23 @@ def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path):
     recipe = replace(stills_recipe(stills, 2), precision="bfloat16", checkpointing=True)
     Run.begin(recipe, tmp_path, PACE).train()
     assert np.isfinite(losses(tmp_path)).all()
+
+
+def test_tensorboard_gets_scalars_and_pictures(stills, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pace = Pace(print_every=1, picture_every=2, workers=0, tensorboard=True)
+    Run.begin(stills_recipe(stills, 2), tmp_path, pace).train()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+    assert [event.step for event in events.Images("truth above, prediction below")] == [2]
+
+
+def test_pictures_show_the_truth_above_the_prediction(stills, tmp_path):
+    run = Run(stills_recipe(stills, 2), tmp_path, PACE)
+    _, batch = Feed(run.recipe.stages[0], 0, tmp_path / "cache")[0]
+    run.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(-1e4)  # "nothing there" everywhere
+    picture = compare(run.model, batch)
+    assert picture.shape == (128, 4 * 64, 3)
+    bare = np.clip((batch.pixels[0, 0].permute(1, 2, 0).numpy() * PIXEL_STD + PIXEL_MEAN) * 255, 0, 255).round()
+    assert (picture[64:, :64] == bare).all(), "no mask is drawn where none is predicted"
+    assert (picture[:64, :64] != bare).any()

@@ -36,12 +36,13 @@ class DivergedError(MaskletError):
 class Pace:
     """How a run is watched and saved; none of it changes what is learned.
 
-    save_every, print_every: in steps; workers: processes that prepare batches; tensorboard: also write TensorBoard
-    files.
+    save_every, print_every, picture_every: in steps; workers: processes that prepare batches; tensorboard: also write
+    TensorBoard files, with pictures.
     """
 
     save_every: int = 200
     print_every: int = 20
+    picture_every: int = 200
     workers: int = 1
     tensorboard: bool = False
 
@@ -103,9 +104,9 @@ class Run:
             stream = batches(feed, self.step * self.recipe.accumulate, last * self.recipe.accumulate, self.pace.workers)
             while self.step < last:
                 rate = stage.lr * stage.schedule(self.step - last + stage.steps)
-                scalars, pictures = self._optimise(stream, stage, rate)
+                scalars, batch = self._optimise(stream, stage, rate)
                 self.step += 1
-                watch.note(stage, rate, scalars, pictures)
+                watch.note(stage, rate, scalars, batch)
                 if self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
         return self.result()
@@ -118,16 +119,16 @@ class Run:
             merge_low_rank_updates(model.image_encoder.trunk)
         return model.eval()
 
-    def _optimise(self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> tuple[Scalars, int]:
-        """One optimiser step over `accumulate` batches: scalars to watch and the number of pictures."""
+    def _optimise(
+        self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float
+    ) -> tuple[Scalars, ClipBatch]:
+        """One optimiser step over `accumulate` batches: scalars to watch, and the last of the batches."""
         train_mode(self.model)
         set_learning_rate(self.optimiser, rate)
         reports: list[Scalars] = []
-        num_pictures = 0
         names: list[str] = []
         for turn in range(self.recipe.accumulate):
             part, batch = next(stream)
-            num_pictures += batch.pixels.shape[:2].numel() * self.world_size
             names += batch.names
             reports.append(self._forward_backward(part, batch.to(self.device), stage, turn))
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
@@ -139,7 +140,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.model)
-        return scalars, num_pictures
+        return scalars, batch
 
     def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
         """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""

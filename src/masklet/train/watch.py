@@ -7,10 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from masklet.errors import DeviceError
+from masklet.train.pictures import compare
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from masklet.data.batches import ClipBatch
     from masklet.train.loop import Run
     from masklet.train.recipe import Stage
 
@@ -25,10 +27,15 @@ class Watch:
         self._num_pictures = 0
         self._since = time.monotonic()
 
-    def note(self, stage: Stage, rate: float, scalars: dict[str, float], num_pictures: int) -> None:
-        """Take down one step; print and write when it is time."""
+    def note(self, stage: Stage, rate: float, scalars: dict[str, float], batch: ClipBatch) -> None:
+        """Take down one step, the last of whose batches is given; print and write when it is time."""
+        run = self.run
         self._collected.append(scalars)
-        self._num_pictures += num_pictures
+        self._num_pictures += batch.pixels.shape[:2].numel() * run.recipe.accumulate * run.world_size
+        if self.writer and run.step % run.pace.picture_every == 0:
+            self.writer.add_image(
+                "truth above, prediction below", compare(run.model, batch), run.step, dataformats="HWC"
+            )
         if self.run.step % self.run.pace.print_every == 0 and self.run.rank == 0:
             self._report(stage, rate)
 
