@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_BYTES = 128 * 2**20
-"""Decoded frames kept by each source, in bytes: 46 frames at 1280 x 720."""
+"""Decoded frames kept by each source, in bytes: 48 frames at 1280 x 720."""
+CACHE_FRAMES = 64
+"""And in frames, so that a long clip of small ones soon stops growing too."""
 
 
 class BrokenVideo(InputError):
@@ -41,7 +43,7 @@ class FrameSource(ABC):
         self.size = size
         self.fps = fps
         height, width = size
-        self._cache_frames = max(2, CACHE_BYTES // (height * width * 3))
+        self._cache_frames = max(2, min(CACHE_FRAMES, CACHE_BYTES // (height * width * 3)))
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
     @abstractmethod
