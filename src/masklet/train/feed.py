@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from masklet.data.clips import ClipDataset, Joined, Merged
 from masklet.data.layouts import open_dataset
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
-from masklet.data.synthetic import CutOuts, Disguises, Glyphs, Shapes, SyntheticClips
+from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import SpriteSource
 from masklet.data.transforms import Augmentation
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
@@ -100,7 +102,16 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
     ]
     if source.font:
         sprites.append((Glyphs(source.font), source.glyphs))
-    return SyntheticClips(stills, sprites, size)
+    usual = MotionRange()
+    motion = replace(
+        usual,
+        speed=usual.speed * source.motion,
+        camera=usual.camera * source.motion,
+        turn=usual.turn * source.motion,
+        perspective=usual.perspective * source.motion,
+        elastic=usual.elastic * source.motion,
+    )
+    return SyntheticClips(stills, sprites, size, SceneRange(motion=motion))
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:

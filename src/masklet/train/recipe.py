@@ -39,7 +39,8 @@ class Synthetic:
     """Scenes painted from stills: things cut out of them, disguised, drawn and borrowed, over them as backgrounds.
 
     stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs: how often a thing is of
-    that kind, relative to the others; font: a file with colour glyphs, None to leave them out.
+    that kind, relative to the others; font: a file with colour glyphs, None to leave them out; motion: how far things
+    and the camera move in a clip, relative to `MotionRange`, which suits longer clips.
     """
 
     stills: tuple[Source, ...]
@@ -49,6 +50,7 @@ class Synthetic:
     shapes: float = 0.2
     glyphs: float = 0.1
     font: str | None = None
+    motion: float = 1.0
 
 
 @dataclass(frozen=True)

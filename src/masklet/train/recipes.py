@@ -46,7 +46,7 @@ def nano(data: Path, font: Path | None = None) -> Recipe:
     once = Annotator(mask_share=0.0, box_share=0.5, corrections=0)
     corrected = replace(once, corrections=1)
     clips = Part(
-        (scenes,),
+        (replace(scenes, motion=0.5),),
         clips=3,
         frames=4,
         objects=3,
