@@ -146,6 +146,10 @@ def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):
     difference = figures(tmp_path / "b")["summary"]["J&F"] - 1
     assert f"{difference:+.4f}" in capsys.readouterr().out
     assert f"{difference:+.3f}" in (tmp_path / "b/report.html").read_text()
+    for path in (tmp_path / "worse/beta").glob("*.png"):
+        shutil.copy(tmp_path / "perfect/beta" / path.name, path)
+    assert run(*common, tmp_path / "worse", "--out", tmp_path / "b", "--quiet") == 0
+    assert figures(tmp_path / "b")["summary"]["J&F"] == 1, "masks that were made anew are scored anew"
 
 
 def test_truth_that_is_not_public_gives_a_submission(model, tmp_path):

@@ -108,8 +108,12 @@ class Doubling:
     def __init__(self, broken: str | None = None) -> None:
         self.items = ["a", "b/c", "d"]
         self.settings = {"factor": 2}
+        self.stamp = ""
         self.broken = broken
         self.done: list[str] = []
+
+    def state(self, item: str) -> str:
+        return self.stamp
 
     def __call__(self, item: str) -> dict:
         if item == self.broken:
@@ -134,6 +138,14 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
     other.settings = {"factor": 3}
     with pytest.raises(InputError, match="factor = 2, now it is 3"):
         measure_all(other, tmp_path, 1)
+
+
+def test_an_item_that_changed_is_measured_again(tmp_path):
+    measure_all(Doubling(), tmp_path, 1)
+    changed = Doubling()
+    changed.stamp = "newer"
+    measure_all(changed, tmp_path, 1)
+    assert changed.done == changed.items
 
 
 def test_fewer_than_one_process_is_refused(tmp_path):

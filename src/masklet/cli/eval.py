@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from masklet.eval.examples import Example
-    from masklet.eval.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Measure segmentation and tracking by the benchmarks' protocols.")
 
@@ -163,10 +159,8 @@ def _measured(measure: Any, out: Path, processes: int | None, quiet: bool) -> tu
         return measure_all(measure, out, processes, lambda item: progress.advance(task))
 
 
-def _finish(
-    report: Report, examples: Callable[[], list[Example]], out: Path, compare: Path | None, quiet: bool
-) -> None:
-    """Write the report in every form and print it."""
+def _finish(report: Any, examples: Callable[[], list[Any]], out: Path, compare: Path | None, quiet: bool) -> None:
+    """Write the report in every form, with the examples that are drawn for it, and print it."""
     from rich.console import Console
 
     from masklet.eval.page import write_page

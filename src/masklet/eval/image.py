@@ -78,6 +78,10 @@ class ImageRun:
         masks = {int(number): index == number for number in np.unique(index) if number}
         return {number: mask for number, mask in masks.items() if np.count_nonzero(mask) >= self.min_area}
 
+    def state(self, item: str) -> str:
+        """Nothing beside the settings."""
+        return ""
+
     def __call__(self, item: str) -> dict[str, Any]:
         """The IoU of each object of one picture from a box and after each click."""
         from masklet.predict.image import ImagePredictor

@@ -28,7 +28,7 @@ from masklet.ops.rle import decode_rle, encode_rle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from masklet.eval.truth import Clip
+    from masklet.eval.truth import AnnotatedClip
     from masklet.predict.video import VideoSession
 
 Mode = Literal["offline", "online"]
@@ -73,13 +73,17 @@ class InteractiveRun:
         protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
         return dataset_settings(self.data) | model_settings(self.model) | protocol
 
+    def state(self, item: str) -> str:
+        """Nothing beside the settings."""
+        return ""
+
     def __call__(self, item: str) -> dict[str, Any]:
         """For each object of a clip: its frames, and of each round the frame clicked on and J and F of all frames."""
         clip = self.data.clip(item)
         with self.model.loaded() as model:
             return {"objects": [self._annotate(model, clip, object_id) for object_id in clip.object_ids]}
 
-    def _annotate(self, model: Any, clip: Clip, object_id: int) -> dict[str, Any]:
+    def _annotate(self, model: Any, clip: AnnotatedClip, object_id: int) -> dict[str, Any]:
         from masklet.predict.video import VideoSession
 
         annotator = Annotator(VideoSession(model, clip.pictures), clip, object_id, self.clicks)
@@ -103,7 +107,7 @@ class InteractiveRun:
 class Annotator:
     """A simulated person at work on one object of one clip, who knows the truth and sees the masks."""
 
-    def __init__(self, session: VideoSession, clip: Clip, object_id: int, num_clicks: int) -> None:
+    def __init__(self, session: VideoSession, clip: AnnotatedClip, object_id: int, num_clicks: int) -> None:
         first = clip.first_frame(object_id)
         self.session = session
         self.clip = clip

@@ -11,7 +11,7 @@ import numpy as np
 
 from masklet.data.layouts.clip_folders import FRAME_FOLDER, MASK_FOLDER, RESOLUTIONS
 from masklet.errors import InputError
-from masklet.eval.truth import VOID, Clip, IndexClip, LayeredClip
+from masklet.eval.truth import VOID, AnnotatedClip, IndexClip, LayeredClip
 from masklet.io import sav_folder
 from masklet.io.documents import read_json
 from masklet.io.formats.folders import natural_key
@@ -48,14 +48,14 @@ class Dataset:
 
     root: Path
     layout: str
-    clips: tuple[Clip, ...]
+    clips: tuple[AnnotatedClip, ...]
     split: str | None = None
 
     @property
     def counting(self) -> Counting:
         return LAYOUTS[self.layout]
 
-    def clip(self, name: str) -> Clip:
+    def clip(self, name: str) -> AnnotatedClip:
         """The clip of a name that `clips` has."""
         return next(clip for clip in self.clips if clip.name == name)
 
@@ -149,7 +149,7 @@ def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) ->
     return "davis2016" if values <= {0, VOID} and VOID in values else "davis2017"
 
 
-def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> Clip:
+def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> AnnotatedClip:
     pictures = _pictures(frame_root / folder.name) if frame_root is not None else []
     if frame_root is not None and not pictures:
         raise InputError(f"clip {folder.name} has masks, but no pictures in {frame_root / folder.name}")

@@ -63,6 +63,10 @@ class Measure(Protocol):
         """What the figures depend on, ready for JSON."""
         ...
 
+    def state(self, item: str) -> str:
+        """What else the result of an item depends on, and may change between runs; "" where nothing does."""
+        ...
+
     def __call__(self, item: str) -> dict[str, Any]:
         """Measure one item; the result is ready for JSON."""
         ...
@@ -84,7 +88,7 @@ def measure_all(
     files = {item: make_folder(out / RESULT_FOLDER) / f"{item.replace('/', '__')}.json" for item in measure.items}
     waiting = []
     for item, file in files.items():
-        if file.is_file():
+        if file.is_file() and read_json(file)["state"] == measure.state(item):
             on_done(item)
         else:
             waiting.append(item)
@@ -100,9 +104,9 @@ class _Timed:
     measure: Measure
 
     def __call__(self, item: str) -> dict[str, Any]:
-        begun = time.perf_counter()
+        begun, state = time.perf_counter(), self.measure.state(item)
         result = self.measure(item)
-        return result | {"seconds": round(time.perf_counter() - begun, 3)}
+        return result | {"state": state, "seconds": round(time.perf_counter() - begun, 3)}
 
 
 @lru_cache(maxsize=1)

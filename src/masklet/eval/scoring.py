@@ -11,7 +11,7 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.eval.layouts import Counting
 from masklet.eval.metrics import Statistics, boundary_f, region_j, statistics
-from masklet.eval.truth import Clip, IndexClip, read_objects
+from masklet.eval.truth import AnnotatedClip, IndexClip, read_objects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,43 +53,41 @@ class PredictedMasks:
     Raises `InputError` naming the first frame or object that is missing, or an object that the truth does not have.
     """
 
-    def __init__(self, clip: Clip, folder: Path) -> None:
+    def __init__(self, clip: AnnotatedClip, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"clip {clip.name} has no predictions: there is no folder {folder}")
         self.clip = clip
         self.folder = folder
-        self.layered = any(path.is_dir() for path in folder.iterdir())
+        self._objects = {int(path.name): path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()}
+        self._single = bool(self._objects) or (isinstance(clip, IndexClip) and clip.single)
+        self._check_objects()
         self._check_frames()
 
     def mask(self, object_id: int, frame: int, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """[H, W] of an object on a frame, the size of `like` being asked for. Raises `InputError` for another size."""
         path = self._path(object_id, frame)
-        single = self.layered or self._is_single()
-        index = read_objects(path, single)
+        index = read_objects(path, self._single)
         if index.shape != like.shape:
             raise InputError(
                 f"{path} is {index.shape[1]} x {index.shape[0]} pixels (width x height), "
                 f"the truth {like.shape[1]} x {like.shape[0]}; write masks at the video's size"
             )
-        if single:
+        if self._single:
             return index > 0
         strange = sorted({int(value) for value in np.unique(index)} - {0, *self.clip.object_ids})
         if strange:
             raise InputError(f"{path} has object {strange[0]}, the truth only {list(self.clip.object_ids)}")
         return index == object_id
 
-    def _is_single(self) -> bool:
-        return isinstance(self.clip, IndexClip) and self.clip.single
-
     def _path(self, object_id: int, frame: int) -> Path:
         name = f"{self.clip.names[frame]}.png"
-        return self._object_folder(object_id) / name if self.layered else self.folder / name
+        return self._objects.get(object_id, self.folder) / name
 
-    def _object_folder(self, object_id: int) -> Path:
-        names = {int(path.name): path for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit()}
-        if object_id not in names:
-            raise InputError(f"{self.folder} has no predictions for object {object_id}; there are {sorted(names)}")
-        return names[object_id]
+    def _check_objects(self) -> None:
+        missing = [object_id for object_id in self.clip.object_ids if object_id not in self._objects]
+        if self._objects and missing:
+            there = sorted(self._objects)
+            raise InputError(f"{self.folder} has no predictions for object {missing[0]}; there are {there}")
 
     def _check_frames(self) -> None:
         for object_id in self.clip.object_ids:
@@ -99,14 +97,14 @@ class PredictedMasks:
                         f"frame {self.clip.names[frame]} of clip {self.clip.name} has no prediction: "
                         f"there is no {self._path(object_id, frame)}"
                     )
-        if not self.layered and len(self.clip.annotated) == len(self.clip.names):
+        if not self._objects and len(self.clip.annotated) == len(self.clip.names):
             extra = sorted({path.stem for path in self.folder.glob("*.png")} - set(self.clip.names))
             if extra:
                 raise InputError(f"{self.folder / extra[0]}.png is of a frame that the truth does not have")
 
 
 def score_clip(
-    clip: Clip, folder: Path, counting: Counting, ranges: dict[int, tuple[int, int]] | None = None
+    clip: AnnotatedClip, folder: Path, counting: Counting, ranges: dict[int, tuple[int, int]] | None = None
 ) -> list[ObjectScores]:
     """J and F of every object of a clip, for the predictions in `folder`.
 
@@ -127,7 +125,7 @@ def score_clip(
     return [ObjectScores(object_id, *zip(*rows, strict=True)) for object_id, rows in values.items() if rows]
 
 
-def counted_objects(clip: Clip, counting: Counting) -> tuple[int, ...]:
+def counted_objects(clip: AnnotatedClip, counting: Counting) -> tuple[int, ...]:
     """The objects that count: with DAVIS those of the first frame, which are given; else all."""
     if counting != "davis" or not clip.annotated:
         return clip.object_ids
@@ -135,7 +133,9 @@ def counted_objects(clip: Clip, counting: Counting) -> tuple[int, ...]:
     return tuple(object_id for object_id in clip.object_ids if clip.mask(object_id, first).any())
 
 
-def counted_frames(clip: Clip, object_id: int, counting: Counting, span: tuple[int, int] | None = None) -> set[int]:
+def counted_frames(
+    clip: AnnotatedClip, object_id: int, counting: Counting, span: tuple[int, int] | None = None
+) -> set[int]:
     """The frames on which an object may count.
 
     "davis": all annotated ones but the first and the last. "first-seen": the same, and of these only those from the

@@ -14,7 +14,7 @@ from masklet.io.palette import read_index_png
 
 if TYPE_CHECKING:
     from masklet.eval.layouts import Dataset
-    from masklet.eval.truth import Clip
+    from masklet.eval.truth import AnnotatedClip
 
 MAX_PROBLEMS_A_CLIP = 3
 """More of one clip are most often the same mistake again."""
@@ -61,7 +61,7 @@ def pack_submission(data: Dataset, predicted: Path, path: Path) -> int:
     return len(files)
 
 
-def _check_clip(clip: Clip, folder: Path, *, layered: bool) -> list[str]:
+def _check_clip(clip: AnnotatedClip, folder: Path, *, layered: bool) -> list[str]:
     if not folder.is_dir():
         return [f"{clip.name}: there is no folder {folder}"]
     size = clip.mask(clip.object_ids[0], clip.annotated_for(clip.object_ids[0])[0]).shape
@@ -82,7 +82,7 @@ def _check_clip(clip: Clip, folder: Path, *, layered: bool) -> list[str]:
 
 
 def _check_files(
-    clip: Clip, folder: Path, frames: set[int], size: tuple[int, ...], allowed: set[int] | None
+    clip: AnnotatedClip, folder: Path, frames: set[int], size: tuple[int, ...], allowed: set[int] | None
 ) -> list[str]:
     """Problems of the PNGs for `frames`; allowed: their values, or None for a binary picture of any value."""
     problems = []

@@ -23,7 +23,7 @@ VOID = 255
 
 
 @dataclass(frozen=True)
-class Clip(ABC):
+class AnnotatedClip(ABC):
     """A clip with masks on all or some of its frames.
 
     names: the stem of every frame's file name, in order; pictures: the files, empty where only masks are there.
@@ -59,13 +59,13 @@ class Clip(ABC):
         raise InputError(f"clip {self.name}: object {object_id} has no mask on any frame")
 
     @property
+    @abstractmethod
     def has_truth(self) -> bool:
         """Whether there is more than the frames on which objects are first seen."""
-        return set(self.annotated) > {self.first_frame(object_id) for object_id in self.object_ids}
 
 
 @dataclass(frozen=True)
-class IndexClip(Clip):
+class IndexClip(AnnotatedClip):
     """One index PNG a frame, the layout of DAVIS, LVOS, MOSE and YouTube-VOS.
 
     masks: the file for each annotated frame; single: all that is not 0 is one object, with id 1 (DAVIS 2016).
@@ -88,6 +88,16 @@ class IndexClip(Clip):
     def annotated_for(self, object_id: int) -> tuple[int, ...]:
         return self.annotated
 
+    @property
+    def has_truth(self) -> bool:
+        seen: set[int] = set()
+        for frame in self.annotated:
+            here = set(np.unique(self.index(frame)).tolist()) - {0}
+            if here & seen:
+                return True
+            seen |= here
+        return False
+
     def index(self, frame: int) -> NDArray[np.integer]:
         """[H, W]: object ids on an annotated frame, 0 for none."""
         return read_objects(self.masks[frame], self.single)
@@ -97,7 +107,7 @@ class IndexClip(Clip):
 
 
 @dataclass(frozen=True)
-class LayeredClip(Clip):
+class LayeredClip(AnnotatedClip):
     """A folder for each object, a binary PNG a frame, so that masks may overlap: the layout of SA-V val and test.
 
     masks: for each object, the file for each frame that is annotated for it.
@@ -115,6 +125,10 @@ class LayeredClip(Clip):
 
     def annotated_for(self, object_id: int) -> tuple[int, ...]:
         return tuple(sorted(self.masks[object_id]))
+
+    @property
+    def has_truth(self) -> bool:
+        return any(len(files) > 1 for files in self.masks.values())
 
     def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
         return read_objects(self.masks[object_id][frame], single=True) > 0

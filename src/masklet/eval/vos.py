@@ -6,6 +6,7 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from masklet.io.palette import write_index_png
 from masklet.tracking.policy import TrackingPolicy
 
 if TYPE_CHECKING:
-    from masklet.eval.truth import Clip
+    from masklet.eval.truth import AnnotatedClip
     from masklet.types import FrameMasks
 
 NUM_STRETCHES = 20
@@ -53,6 +54,12 @@ class MaskScores:
     @property
     def settings(self) -> dict[str, Any]:
         return dataset_settings(self.truth) | {"predicted": str(self.predicted)}
+
+    def state(self, item: str) -> str:
+        """The names, sizes and times of an item's predictions, as a digest: they may be made anew."""
+        files = sorted(self.folder(item).rglob("*.png"))
+        stamps = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+        return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
 
     def folder(self, clip: str) -> Path:
         """Where the predictions for a clip are."""
@@ -98,6 +105,10 @@ class VosRun:
         """The measure of the masks that this run writes."""
         return MaskScores(self.data, self.out / "predictions")
 
+    def state(self, item: str) -> str:
+        """Nothing beside the settings."""
+        return ""
+
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""
         clip = self.data.clip(item)
@@ -110,7 +121,7 @@ class VosRun:
         return self.scores(item) if clip.has_truth else {"objects": []}
 
 
-def track_clip(model: Any, clip: Clip, prompt: str, folder: Path, *, layered: bool) -> None:
+def track_clip(model: Any, clip: AnnotatedClip, prompt: str, folder: Path, *, layered: bool) -> None:
     """Track every object of a clip from its first frame on and write the masks.
 
     With `layered` each object has a folder of binary PNGs and may overlap others; else a frame has one index PNG, each
@@ -187,14 +198,14 @@ def _along(scores: dict[str, ObjectScores], measures: tuple[str, ...]) -> list[t
     return [(float(x), float(y)) for x, y in zip(places, np.mean(stretched, 0), strict=True)]
 
 
-def _paths(folder: Path, clip: Clip, frame: int, layered: bool) -> list[Path]:
+def _paths(folder: Path, clip: AnnotatedClip, frame: int, layered: bool) -> list[Path]:
     name = f"{clip.names[frame]}.png"
     if not layered:
         return [folder / name]
     return [make_folder(folder / f"{object_id:03d}") / name for object_id in clip.object_ids]
 
 
-def _write_index(folder: Path, clip: Clip, result: FrameMasks) -> None:
+def _write_index(folder: Path, clip: AnnotatedClip, result: FrameMasks) -> None:
     logits = result.logits.float().cpu().numpy()
     index = np.zeros(logits.shape[1:], np.uint16)
     if len(logits):
@@ -203,7 +214,7 @@ def _write_index(folder: Path, clip: Clip, result: FrameMasks) -> None:
     write_index_png(folder / f"{clip.names[result.frame]}.png", index)
 
 
-def _write_layers(folder: Path, clip: Clip, result: FrameMasks) -> None:
+def _write_layers(folder: Path, clip: AnnotatedClip, result: FrameMasks) -> None:
     for object_id, path in zip(clip.object_ids, _paths(folder, clip, result.frame, layered=True), strict=True):
         known = object_id in result.object_ids
         mask = result.mask(object_id) if known else np.zeros(result.logits.shape[1:], bool)

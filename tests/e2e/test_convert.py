@@ -1,0 +1,67 @@
+"""`masklet convert`: from what `masklet track` writes to what other tools read, and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from masklet.cli import main
+from masklet.io.masklets import MaskletsWriter
+from masklet.io.palette import read_index_png
+from masklet.types import Size
+
+SIZE = Size(24, 32)
+
+
+def block(left: int) -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[4:12, left : left + 6] = True
+    return mask
+
+
+@pytest.fixture
+def tracked(tmp_path) -> str:
+    """A clip of three frames; object 2 joins on the second and overlaps object 1 on the third."""
+    with MaskletsWriter(tmp_path / "masklets.json", name="square.mp4", size=SIZE) as writer:
+        for frame in range(3):
+            writer.add(frame, 1, block(2 * frame), presence=0.9)
+            writer.add(frame, 2, block(18 - 5 * frame) & (frame > 0), presence=0.8)
+    return str(tmp_path / "masklets.json")
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", *(str(argument) for argument in arguments)])
+    return caught.value.code
+
+
+def test_tracked_masks_become_coco_and_come_back(tracked, tmp_path, capsys):
+    assert run(tracked, tmp_path / "coco.json", "--to", "coco", "--polygons") == 0
+    assert "masklets -> coco: 5 masks on 3 frames of 1 clips" in capsys.readouterr().out
+    reader = COCO(str(tmp_path / "coco.json"))
+    assert sorted(record["area"] for record in reader.loadAnns(reader.getAnnIds())) == [48] * 5
+    assert run(tmp_path / "coco.json", tmp_path / "again", "--to", "masklets") == 0
+    areas = [
+        [record["area"] for record in entry["frames"]]
+        for entry in json.loads((tmp_path / "again/square.json").read_text())["objects"]
+    ]
+    assert areas == [[48, 48, 48], [0, 48, 48]]
+
+
+def test_what_the_target_cannot_hold_is_said(tracked, tmp_path, capsys):
+    assert run(tracked, tmp_path / "davis", "--to", "davis") == 0
+    told = capsys.readouterr().err
+    assert "not kept: scores" in told and "not kept: overlap: 1 masks" in told
+    assert sorted(np.unique(read_index_png(tmp_path / "davis/square/00002.png"))) == [0, 1, 2]
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tracked, tmp_path, capsys):
+    assert run(tracked, tmp_path / "x", "--to", "pascal") == 2
+    assert "unknown format 'pascal'" in capsys.readouterr().err
+    (tmp_path / "cut.json").write_text('{"images": [')
+    assert run(tmp_path / "cut.json", tmp_path / "x", "--to", "coco") == 2
+    told = capsys.readouterr().err
+    assert "cut off" in told and "Traceback" not in told
