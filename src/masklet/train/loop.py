@@ -225,6 +225,8 @@ def _join_processes(device: torch.device) -> tuple[int, int]:
     """This process's rank and the number of processes; `torchrun` says through the environment, otherwise 0 and 1."""
     if "RANK" not in os.environ:
         return 0, 1
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
