@@ -13,6 +13,7 @@ from masklet.errors import InputError
 from masklet.eval.layouts import object_ranges, open_clips
 from masklet.eval.scoring import ObjectScores, score_clip
 from masklet.eval.submission import check_submission, pack_submission
+from masklet.eval.vos import MaskScores
 from masklet.io.palette import write_index_png
 
 SIZE = (20, 30)
@@ -139,6 +140,13 @@ def test_predictions_that_do_not_fit_are_named(tmp_path, change, words):
     write_masks(tmp_path / "predicted/clip", {frame: mask for frame, mask in masks.items() if mask is not None})
     with pytest.raises(InputError, match=words):
         score(tmp_path / "truth", tmp_path / "predicted")
+
+
+def test_a_single_clip_needs_no_folder_around_it(tmp_path):
+    truth = write_masks(tmp_path / "truth", dict.fromkeys(range(4), index_of(1)))
+    predicted = write_masks(tmp_path / "predicted", dict.fromkeys(range(4), index_of(1)))
+    (record,) = MaskScores(open_clips(truth), predicted)("truth")["objects"]
+    assert record["j"] == (1, 1)
 
 
 def test_a_clip_without_predictions_is_named(tmp_path):

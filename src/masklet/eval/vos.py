@@ -41,7 +41,8 @@ POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fal
 class MaskScores:
     """Masks that are there already against the truth. Measures one clip a call.
 
-    predicted: a folder with one for each clip, in it PNGs as the truth has them.
+    predicted: a folder with one for each clip, in it PNGs as the truth has them; of a single clip these may be directly
+    in it.
     """
 
     truth: Dataset
@@ -63,7 +64,8 @@ class MaskScores:
 
     def folder(self, clip: str) -> Path:
         """Where the predictions for a clip are."""
-        return self.predicted / clip
+        direct = len(self.truth.clips) == 1 and any(self.predicted.glob("*.png"))
+        return self.predicted if direct else self.predicted / clip
 
     def __call__(self, item: str) -> dict[str, Any]:
         """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""
