@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from masklet.cli.prompt_options import Model, Points, Quiet, parse_box, parse_point
-
-if TYPE_CHECKING:
-    from masklet.predict.prompt_files import PlacedPrompt
 
 
 def track(
@@ -41,16 +38,19 @@ def track(
     """
     if reverse and both:
         raise typer.BadParameter("--reverse and --both exclude each other")
+    points = [parse_point(text) for text in point or []]
+    corners = parse_box(box) if box is not None else None
+    if not points and corners is None and mask is None and prompts is None:
+        raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
 
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress
-    from masklet.predict.prompt_files import read_prompts
+    from masklet.predict.prompt_files import place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
 
     placed = read_prompts(prompts) if prompts is not None else []
-    placed += _own_prompt(point or [], box, mask, frame, object_id)
-    if not placed:
-        raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
+    if points or corners or mask:
+        placed.append(place_prompt(frame, object_id, points, corners, mask))
     with frame_progress("tracking", quiet=quiet) as on_frame:
         recorded = track_to_folder(
             load(model, image_size=image_size),
@@ -63,20 +63,3 @@ def track(
     if not quiet:
         for path in (recorded.overlay, recorded.masks, recorded.masklets):
             typer.echo(str(path))
-
-
-def _own_prompt(point: list[str], box: str | None, mask: Path | None, frame: int, object_id: int) -> list[PlacedPrompt]:
-    """The prompt that --point, --box and --mask make together, if there are any."""
-    from masklet.predict.prompt_files import PlacedPrompt, read_mask
-    from masklet.types import Prompt
-
-    points = [parse_point(text) for text in point]
-    if not points and box is None and mask is None:
-        return []
-    prompt = Prompt.of(
-        points=[(x, y) for x, y, _ in points] or None,
-        labels=[label for _, _, label in points] or None,
-        box=None if box is None else parse_box(box),
-        mask=None if mask is None else read_mask(mask, object_id),
-    )
-    return [PlacedPrompt(frame, object_id, prompt)]

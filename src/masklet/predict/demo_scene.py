@@ -118,7 +118,7 @@ def _cut_out(photograph: NDArray[np.uint8], outline: str, pose: Callable[[float]
     cv2.fillPoly(cover, [corners], 255, cv2.LINE_AA)
     x, y, width, height = cv2.boundingRect(corners)
     window = slice(y, y + height), slice(x, x + width)
-    return _CutOut(photograph[window].astype(np.float32), cover[window] / np.float32(255), pose)
+    return _CutOut(photograph[window].astype(np.float32), np.divide(cover[window], 255, dtype=np.float32), pose)
 
 
 def _sky_at(sky: NDArray[np.uint8], time: float) -> NDArray[np.float32]:

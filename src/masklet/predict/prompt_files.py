@@ -17,6 +17,8 @@ from masklet.io.palette import read_index_png
 from masklet.types import Prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _FIELDS = {"frame", "object", "points", "labels", "box", "mask"}
@@ -50,6 +52,23 @@ def read_prompts(path: str | os.PathLike[str]) -> list[PlacedPrompt]:
     if not isinstance(items, list) or not items:
         raise PromptError(f'{path} must hold a list of prompts, such as [{{"frame": 0, "object": 1, "box": [...]}}]')
     return [_placed(item, path, place) for place, item in enumerate(items)]
+
+
+def place_prompt(
+    frame: int,
+    object_id: int,
+    points: Sequence[tuple[float, float, int]] = (),
+    box: Sequence[float] | None = None,
+    mask: str | os.PathLike[str] | None = None,
+) -> PlacedPrompt:
+    """A prompt of points (x, y, label), a box, or a mask's file, on a frame. Raises `PromptError`, `InputError`."""
+    prompt = Prompt.of(
+        points=[(x, y) for x, y, _ in points] or None,
+        labels=[label for _, _, label in points] or None,
+        box=box,
+        mask=None if mask is None else read_mask(mask, object_id),
+    )
+    return PlacedPrompt(frame, object_id, prompt)
 
 
 def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]:
