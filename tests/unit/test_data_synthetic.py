@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from masklet.data.clips import Clip
+from masklet.data.clips import Clip, Joined
 from masklet.data.colours import NO_JITTER
 from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.finish import FinishRange, motion_kernel
@@ -161,6 +161,18 @@ def test_cut_outs_are_whole_objects_and_show_no_old_background():
     drawn = [CutOuts(Stills()).sprite(np.random.default_rng(seed)).colour for seed in range(20)]
     reds = [colour[colour.shape[0] // 2, colour.shape[1] // 2, 0] > 200 for colour in drawn]
     assert np.mean(reds) > 0.9  # the bar that the edge cuts off is avoided
+
+
+def test_pictures_without_objects_are_passed_over():
+    """One picture in five has an object."""
+    mostly_empty = Joined([Black()] * 16 + [Stills()])
+    sizes = {CutOuts(mostly_empty).sprite(np.random.default_rng(seed)).alpha.shape for seed in range(15)}
+    assert (64, 64) not in sizes
+
+
+def test_disguises_are_filled_from_the_pictures_named():
+    filled = [Disguises(Stills(), Black()).sprite(np.random.default_rng(seed)).colour.any() for seed in range(20)]
+    assert 0 < sum(filled) < 20  # black pictures or procedural textures, never the stills' own red
 
 
 def test_a_picture_without_objects_is_pasted_whole():

@@ -44,22 +44,24 @@ class Disguises:
     """The outline of one photographed object filled with a texture or with a piece of another photograph.
 
     Natural outlines without the colours that usually go with them: what is learned is to find edges, not kinds.
+    stills: what outlines come from; fillings: pictures that pieces are taken of, `stills` if left out.
     """
 
-    def __init__(self, stills: ClipDataset) -> None:
+    def __init__(self, stills: ClipDataset, fillings: ClipDataset | None = None) -> None:
         self.stills = stills
+        self.fillings = fillings or stills
 
     def sprite(self, generator: np.random.Generator) -> Sprite:
         """One disguised object."""
         clip = draw_still(self.stills, generator)
         objects = large_objects(clip, 0.01)
         if not len(objects):
-            return Shapes(max(clip.size) // 2, self.stills).sprite(generator)
+            return Shapes(max(clip.size) // 2, self.fillings).sprite(generator)
         alpha = cut_out(clip, int(generator.choice(objects))).alpha
         height, width = alpha.shape
         if generator.random() < 0.4:
             return Sprite(draw_texture(height, width, generator), alpha)
-        return Sprite(cut_patch(draw_still(self.stills, generator).frames[0], height, width, generator), alpha)
+        return Sprite(cut_patch(draw_still(self.fillings, generator).frames[0], height, width, generator), alpha)
 
 
 def draw_shape(height: int, width: int, generator: np.random.Generator) -> NDArray[np.uint8]:

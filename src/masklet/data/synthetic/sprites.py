@@ -18,6 +18,10 @@ MARGIN = 2
 """Clear pixels around a cut-out, so that warping it never smears its edge over the scene."""
 
 
+ENOUGH_DRAWS, MAX_DRAWS = 3, 20
+"""Pictures looked at before an object that is cut off will do, and before a picture without objects will."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sprite:
     """colour: uint8 RGB [h w 3]; alpha: uint8 [h w], 255 inside, clear for `MARGIN` pixels all around."""
@@ -55,8 +59,6 @@ class CutOuts:
     box, the share that may lie on the picture's edge, where the object is cut off.
     """
 
-    attempts = 3
-
     def __init__(self, stills: ClipDataset, *, min_share: float = 0.01, max_border: float = 0.35) -> None:
         self.stills = stills
         self.min_share = min_share
@@ -65,17 +67,19 @@ class CutOuts:
     def sprite(self, generator: np.random.Generator) -> Sprite:
         """A random object of a random picture; one that is cut off where a few pictures hold no other.
 
-        A picture without any object at all is taken whole.
+        Where no picture seems to hold any object, a picture is taken whole.
         """
-        for attempt in range(self.attempts):
+        cut_off: Sprite | None = None
+        for attempt in range(MAX_DRAWS):
             clip = draw_still(self.stills, generator)
-            candidates = generator.permutation(large_objects(clip, self.min_share))
-            for object_id in candidates[:2]:
+            for object_id in generator.permutation(large_objects(clip, self.min_share))[:2]:
+                sprite = cut_out(clip, int(object_id))
                 if _border_share(clip.masks[0] == object_id) <= self.max_border:
-                    return cut_out(clip, int(object_id))
-            if len(candidates) and attempt == self.attempts - 1:
-                return cut_out(clip, int(candidates[0]))
-        return Sprite(clip.frames[0], clear_margin(np.full(clip.size, 255, np.uint8)))
+                    return sprite
+                cut_off = sprite
+            if cut_off is not None and attempt + 1 >= ENOUGH_DRAWS:
+                return cut_off
+        return Sprite(clip.frames[0].copy(), clear_margin(np.full(clip.size, 255, np.uint8)))
 
 
 def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
