@@ -82,12 +82,11 @@ def random_pass(choose: random.Random, num_frames: int) -> dict[str, Any]:
 
 
 def random_options(choose: random.Random) -> dict[str, Any]:
-    """Official overrides and post-processing for one script."""
+    """Official overrides and post-processing for one script. Not `non_overlap_masks`: which of two masks gets a pixel
+    may hang on the last digit, and then their logits are 10 apart."""
     overrides = ["++model.image_size=128"]
     if choose.random() < 0.3:
         overrides.append("++model.add_all_frames_to_correct_as_cond=true")
-    if choose.random() < 0.3:
-        overrides.append("++model.non_overlap_masks=true")
     if choose.random() < 0.3:
         overrides.append(f"++model.memory_temporal_stride_for_eval={choose.randint(2, 4)}")
     return {"overrides": overrides, "postprocessing": choose.random() < 0.7}
@@ -96,8 +95,8 @@ def random_options(choose: random.Random) -> dict[str, Any]:
 def compare(ours: Path, theirs: Path, script: list[dict[str, Any]], only_common: bool) -> tuple[float, str]:
     """The largest mean difference of a mask, and the first answer that does not fit ("" if all do).
 
-    After a prompt only the prompted object's mask counts: officially the others' may be out of date, as a correction not
-    yet settled is looked up among conditioning or among tracked frames, whichever the prompted object belongs to.
+    After a prompt only the prompted object's mask counts: officially the others' may be out of date, as a correction
+    not yet settled is looked up among conditioning or among tracked frames, whichever the prompted object belongs to.
     """
     with np.load(ours) as a, np.load(theirs) as b:
         if set(a.files) != set(b.files) and not only_common:

@@ -1,0 +1,327 @@
+"""Each trap of SAM 2's official semantics (listed in ARCHITECTURE.md), held by a test of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.errors import PromptError
+from masklet.model.network import ABSENT_LOGIT, NUM_TEMPORAL_SLOTS
+from masklet.ops.components import fill_holes_and_specks
+from masklet.ops.coordinates import Points
+from masklet.predict.image import ImagePredictor
+from masklet.predict.pixels import frame_pixels, picture_pixels
+from masklet.predict.video import VideoSession
+from masklet.sam2.build_sam import build_sam2_video_predictor
+from masklet.tracking.memory import FrameResult, gather, let_go, plan_recall
+from masklet.tracking.policy import DEFAULT, OFFICIAL
+from masklet.tracking.step import FED_BACK_LIMIT, Cue, condition_frame, decode_frame
+from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
+
+POINT = {"points": [[10, 20]], "labels": [1]}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip(20)
+
+
+@pytest.fixture(scope="module")
+def features(model, clip):
+    with torch.no_grad():
+        return model.encode(frame_pixels(clip[0], model.config.image_size, model.device))
+
+
+def masks_by_frame(passing):
+    return {result.frame: result.logits for result in passing}
+
+
+def present(model, is_present):
+    """The model with every object judged present, or absent."""
+    model = tiny_model(model.config)
+    with torch.no_grad():
+        model.sam_mask_decoder.pred_obj_score_head.layers[2].bias.fill_(1e3 if is_present else -1e3)
+    return model
+
+
+# Memory
+
+
+@pytest.mark.parametrize(("num_frames", "reach"), [(2, 1), (9, 8), (16, 15), (300, 15), (None, 15)])
+def test_pointers_reach_and_are_timed_by_the_video_s_length(num_frames, reach):
+    plan = plan_recall(40, conditioning=[0], tracked=range(1, 40), num_frames=num_frames)
+    assert plan.longest == reach
+    assert len(plan.pointers) == 1 + reach
+
+
+def test_a_clicked_frame_never_tracked_recalls_nothing(model, clip):
+    fresh = VideoSession(model, clip).add(1, 9, **POINT)
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=4))
+    assert torch.equal(session.add(1, 9, **POINT).logits, fresh.logits)
+
+
+def test_conditioning_frames_share_slot_0_the_last_row_of_the_table(model):
+    plan = plan_recall(10, conditioning=[0, 7], tracked=[8, 9], num_frames=None)
+    assert [slot for frame, slot in plan.maps if frame in (0, 7)] == [0, 0]
+    places = [model.memory_positions(2, 2, [slot]) for slot in (0, NUM_TEMPORAL_SLOTS - 1)]
+    table = model.maskmem_tpos_enc[:, 0, 0]
+    torch.testing.assert_close((places[0] - places[1])[0], table[NUM_TEMPORAL_SLOTS - 1] - table[0])
+
+
+def test_future_conditioning_frames_are_recalled_but_not_their_pointers():
+    plan = plan_recall(10, conditioning=[0, 15], tracked=[9], num_frames=None)
+    assert {frame for frame, _ in plan.maps} == {0, 9, 15}
+    assert {frame for frame, _ in plan.pointers} == {0, 9}
+    backward = plan_recall(10, conditioning=[0, 15], tracked=[11], num_frames=None, reverse=True)
+    assert {frame for frame, _ in backward.pointers} == {11, 15}
+
+
+def test_memories_are_bfloat16_and_work_without_any_pointer_beside_them(model, clip):
+    session = VideoSession(model, clip, policy=OFFICIAL)
+    session.add(1, 5, **POINT)
+    first = next(session.propagate(start=0))  # recalls frame 5, of the future: its memory and no pointer
+    assert session.tracks[1].history[5].memory.dtype == torch.bfloat16
+    assert first.frame == 0
+    assert torch.isfinite(first.logits).all()
+
+
+@pytest.mark.parametrize("prompt", [POINT, {"mask": np.eye(48, 72, dtype=bool)}], ids=["point", "mask"])
+@pytest.mark.parametrize("binarise", [True, False])
+def test_prompted_masks_are_remembered_as_certain_when_post_processing_is_on(model, clip, features, prompt, binarise):
+    session = VideoSession(model, clip, policy=replace(DEFAULT, binarise_prompted=binarise))
+    session.add(1, 0, **prompt)
+    session.settle()
+    result = session.tracks[1].history[0]
+    with torch.no_grad():
+        expected = model.remember(features, result.logits, result.presence, binarise=binarise)
+    assert torch.equal(result.memory, expected.bfloat16())
+
+
+def test_prompted_memories_come_from_filled_masks_and_tracked_ones_from_unfilled(clip):
+    model = present(tiny_model(), True)
+    big = model.config.image_size**2
+    session = VideoSession(model, clip, policy=replace(DEFAULT, fill_hole_area=big))  # every hole is filled
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=2))
+    prompted, tracked = session.tracks[1].history[0], session.tracks[1].history[1]
+    for result, certain, same in ((prompted, True, True), (tracked, False, False)):
+        assert (result.logits == 0.1).any(), "the clip must show a hole for this test to mean anything"
+        features = session.features[result.frame]
+        with torch.no_grad():
+            from_filled = model.remember(features, result.logits, result.presence, binarise=certain)
+        assert torch.equal(result.memory, from_filled.bfloat16()) == same
+
+
+def test_a_window_evicts_by_frame_number_not_by_count():
+    def result(frame):
+        empty = torch.zeros(1)
+        return FrameResult(frame, empty, empty, empty, empty, memory=empty, conditioning=frame == 0)
+
+    history = {frame: result(frame) for frame in (0, 1, 2, 30, 31, 47, 50)}  # an object that was not always tracked
+    let_go(history, 50)
+    assert sorted(history) == [0, 47, 50]
+    history = {frame: result(frame) for frame in range(51)}
+    let_go(history, 50)
+    # Six memories and fifteen pointers for frame 51, and those of frame 50, which may be corrected yet.
+    assert [frame for frame, kept in history.items() if kept.memory is not None] == [0, *range(44, 51)]
+    assert [frame for frame in history if frame] == list(range(35, 51))
+
+
+def test_with_a_stride_the_five_others_are_the_latest_multiples():
+    plan = plan_recall(23, conditioning=[0], tracked=range(1, 23), num_frames=None, stride=4)
+    assert [frame for frame, slot in plan.maps if slot] == [4, 8, 12, 16, 20, 22]
+
+
+# Prompts
+
+
+def test_the_official_default_overwrites_a_correction_and_its_override_keeps_it(model, clip):
+    for keeps in (False, True):
+        override = f"++model.add_all_frames_to_correct_as_cond={str(keeps).lower()}"
+        predictor = build_sam2_video_predictor(model, hydra_overrides_extra=[override])
+        state = predictor.init_state(clip)
+        predictor.add_new_points_or_box(state, 0, 1, [[10, 20]], [1])
+        list(predictor.propagate_in_video(state))
+        _, _, preview = predictor.add_new_points_or_box(state, 8, 1, [[60, 40]], [0])
+        again = {frame: masks for frame, _, masks in predictor.propagate_in_video(state)}
+        assert torch.equal(preview, again[8]) == keeps
+
+
+def test_officially_a_correction_of_the_first_prompt_is_lost_and_ours_holds(model, clip):
+    for policy, holds in ((OFFICIAL, False), (DEFAULT, True)):
+        session = VideoSession(model, clip, policy=policy)
+        session.add(1, 0, **POINT)
+        before = masks_by_frame(session.propagate())
+        corrected = session.add(1, 0, points=[[60, 40]], labels=[0])
+        after = masks_by_frame(session.propagate())
+        assert not torch.equal(corrected.logits, before[0])
+        assert torch.equal(corrected.logits, after[0]) == holds
+        assert torch.equal(before[0], after[0]) != holds
+
+
+def test_officially_a_late_object_is_tracked_before_its_first_prompt_and_ours_starts_there(model, clip):
+    for policy, frames in ((OFFICIAL, range(2, 20)), (DEFAULT, range(7, 20))):
+        session = VideoSession(model, clip, policy=policy)
+        session.add(1, 2, **POINT)
+        session.add(2, 7, points=[[40, 20]])
+        assert [result.frame for result in session.propagate() if 2 in result.object_ids] == list(frames)
+
+
+def test_officially_n_frames_to_track_yield_n_plus_1_and_reverse_from_frame_0_none(model, clip):
+    predictor = build_sam2_video_predictor(model)
+    state = predictor.init_state(clip)
+    predictor.add_new_points_or_box(state, 0, 1, [[10, 20]], [1])
+    frames = [frame for frame, *_ in predictor.propagate_in_video(state, max_frame_num_to_track=4)]
+    assert frames == [0, 1, 2, 3, 4]
+    assert list(predictor.propagate_in_video(state, start_frame_idx=0, reverse=True)) == []
+    frames = [frame for frame, *_ in predictor.propagate_in_video(state, 5, max_frame_num_to_track=3, reverse=True)]
+    assert frames == [5, 4, 3, 2]
+
+
+def test_replacing_old_points_still_feeds_the_earlier_mask_back(model, clip):
+    session = VideoSession(model, clip)
+    first = session.add(1, 0, **POINT)
+    again = session.add(1, 0, **POINT, replace=True)
+    assert len(session.tracks[1].prompts[0].points) == 1
+    assert not torch.equal(first.logits, again.logits)
+
+
+def test_logits_fed_back_are_clamped(model, features):
+    points = Points(torch.tensor([[[10.0, 20.0], [30.0, 20.0]]]), torch.tensor([[1, 0]]))
+    side = features.stride4.shape[-1]
+    wild = torch.linspace(-900, 900, side * side).reshape(1, 1, side, side)
+    with torch.no_grad():
+        conditioned = condition_frame(model, features)
+        fed = [
+            decode_frame(model, features, conditioned, Cue(points, logits)).logits
+            for logits in (wild, wild.clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT))
+        ]
+    assert FED_BACK_LIMIT == 32
+    assert torch.equal(*fed)
+
+
+def test_clearing_a_frame_demotes_it_to_an_ordinary_memory(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    session.add(1, 6, points=[[30, 20]])
+    list(session.propagate())
+    session.clear(1, 6)
+    track = session.tracks[1]
+    assert track.conditioning == [0]
+    assert track.history[6].memory is not None
+
+
+def test_clearing_the_only_prompt_leaves_nothing_to_propagate(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    session.clear(1, 0)
+    with pytest.raises(PromptError, match="nothing to propagate"):
+        next(session.propagate())
+
+
+def test_a_mask_prompt_s_pointer_sees_features_without_memory_or_its_absence(model, features):
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 12:40, 12:40] = 1
+    with torch.no_grad():
+        adopted = model.adopt(features, mask)
+        cue = model.mask_downsample(mask)
+        bare = model.decode(features, features.stride16, mask_logits=cue, multimask=False)
+        marked = model.decode(features, model.condition(features, None), mask_logits=cue, multimask=False)
+    torch.testing.assert_close(adopted.pointer, bare.pointer)
+    assert not torch.allclose(adopted.pointer, marked.pointer, atol=1e-3)
+    assert torch.equal(adopted.logits > 0, torch.nn.functional.avg_pool2d(mask, 4) >= 0.5)
+
+
+# Decoding
+
+
+@pytest.mark.parametrize(("labels", "readings"), [([], 3), ([1], 3), ([2, 3], 1), ([1, 0], 1)])
+def test_one_point_or_none_chooses_among_three_masks_and_a_box_counts_as_two_points(model, features, labels, readings):
+    points = Points(torch.full((1, len(labels), 2), 20.0), torch.tensor([labels])) if labels else None
+    with torch.no_grad():
+        decoded = decode_frame(model, features, condition_frame(model, features), Cue(points))
+    assert decoded.candidates.iou.shape[1] == readings
+    assert decoded.iou == decoded.candidates.iou.max()
+
+
+def test_the_stability_fallback_changes_the_mask_but_not_the_pointer(features, model):
+    points = Points(torch.tensor([[[10.0, 20.0], [30.0, 20.0]]]), torch.tensor([[1, 1]]))
+    with torch.no_grad():
+        conditioned = condition_frame(model, features)
+        plain, fallback = (
+            decode_frame(model, features, conditioned, Cue(points), stability_fallback=on) for on in (False, True)
+        )
+    assert not torch.equal(plain.logits, fallback.logits), "the model must be unstable for this test to mean anything"
+    assert torch.equal(plain.pointer, fallback.pointer)
+
+
+def test_absent_objects_are_minus_1024_in_video_and_untouched_in_pictures(model, clip):
+    absent = present(model, False)
+    answer = VideoSession(absent, clip).add(1, 0, **POINT)
+    torch.testing.assert_close(answer.logits, torch.full((1, 48, 72), ABSENT_LOGIT))
+    predictor = ImagePredictor(absent)
+    assert predictor.predict(predictor.embed(clip[0]), **POINT).logits.min() > ABSENT_LOGIT
+
+
+@pytest.mark.parametrize("config", [TINY_CONVNET, replace(TINY_CONVNET, signed_pointer_time=False)])
+def test_a_clip_of_one_frame_clicked_again_after_propagation_stays_finite(config, clip):
+    session = VideoSession(tiny_model(config), clip[:1])
+    session.add(1, 0, **POINT)
+    list(session.propagate())
+    again = session.add(1, 0, points=[[40, 30]], labels=[0])
+    assert torch.isfinite(again.logits).all()
+
+
+def test_holes_are_8_connected_and_filled_with_a_tenth_in_video_and_ten_in_pictures(model, clip):
+    logits = torch.ones(1, 8, 8)
+    logits[0, 2, 2] = logits[0, 3, 3] = -1  # one hole of two pixels, which touch at a corner
+    assert (fill_holes_and_specks(logits, hole_area=1, speck_area=0) == logits).all()
+    assert fill_holes_and_specks(logits, hole_area=2, speck_area=0)[0, 2, 2] == pytest.approx(0.1)
+
+    whole = model.config.image_size**2
+    session = VideoSession(present(model, True), clip, policy=replace(DEFAULT, fill_hole_area=whole))
+    session.add(1, 0, **POINT)
+    assert (session.tracks[1].drafts[0].logits == 0.1).any()
+    plain, filled = ImagePredictor(model), ImagePredictor(model, fill_hole_area=whole)
+    embedding = plain.embed(clip[0])
+    change = filled.predict(embedding, **POINT).logits - plain.predict(embedding, **POINT).logits
+    assert change.max() > 5
+
+
+def test_pictures_and_frames_are_resized_differently(clip):
+    device = torch.device("cpu")
+    picture, frame = picture_pixels(clip[0], 32, device), frame_pixels(clip[0], 32, device)
+    assert picture.shape == frame.shape
+    assert (picture - frame).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("config", [TINY_CONVNET, TINY_HIERA], ids=lambda config: config.name)
+@pytest.mark.parametrize("image_size", [32, 96, 160])
+def test_pictures_and_clips_take_any_image_size(config, image_size, clip):
+    model = tiny_model(replace(config, image_size=image_size))
+    predictor = ImagePredictor(model)
+    assert predictor.predict(predictor.embed(clip[0]), **POINT).logits.shape[-2:] == clip.shape[1:3]
+    session = VideoSession(model, clip[:3])
+    session.add(1, 0, **POINT)
+    assert [result.logits.shape[-2:] == clip.shape[1:3] for result in session.propagate()] == [True] * 3
+
+
+def test_recalled_pointers_come_after_the_maps_without_a_place_to_rotate_by(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=3))
+    track = session.tracks[1]
+    tokens = gather(model, track.history, track.recall_plan(3, 20, False, 1))
+    parts = model.config.width // model.config.memory_width
+    assert tokens.num_pointer_tokens == 3 * parts  # frames 0, 1 and 2
+    assert tokens.tokens.shape[1] == 3 * 4 * 4 + 3 * parts
