@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pycocotools import mask as coco
+
 from masklet.errors import InputError
 from masklet.ops.rle import decode_rle, rle_counts
 from masklet.types import Size
@@ -33,7 +35,8 @@ class ObjectMask:
     """One object on one picture or frame.
 
     rle: COCO's compressed RLE with counts as text; polygons: the outline as the file gave it, each x0, y0, x1, y1, ...
-    in pixels, or None where the file holds a mask; crowd: a group that is not told apart, as COCO marks it.
+    in pixels, or None where the file holds a mask; crowd: a group that is not told apart, as COCO marks it. Raises
+    `InputError` for an id or score that is no number.
     """
 
     object_id: int
@@ -42,6 +45,12 @@ class ObjectMask:
     score: float | None = None
     polygons: tuple[tuple[float, ...], ...] | None = None
     crowd: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.object_id, int):
+            raise InputError(f"an object's id must be a whole number; got {self.object_id!r}")
+        if not isinstance(self.score, int | float | None):
+            raise InputError(f"the score of object {self.object_id} must be a number; got {self.score!r}")
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -177,7 +186,7 @@ def losses(annotations: Annotations, capacity: Capacity) -> list[str]:
 
 
 def checked_rle(rle: Mapping[str, Any], size: Size, where: str) -> dict[str, Any]:
-    """COCO RLE from a file, its counts text, bytes or a list, as compressed text for a picture of `size`.
+    """COCO RLE from a file, its counts text or a list, as compressed text for a picture of `size`.
 
     Raises `InputError`, beginning with `where`, for a malformed RLE, another size, or counts that do not add up.
     """
@@ -186,6 +195,8 @@ def checked_rle(rle: Mapping[str, Any], size: Size, where: str) -> dict[str, Any
     given = rle.get("size")
     if not isinstance(given, (list, tuple)) or [*given] != [*size]:
         raise InputError(f"{where}: the RLE's size [height, width] is {given}, the picture's {[*size]}")
+    if isinstance(rle["counts"], str) and not rle["counts"].isascii():
+        raise InputError(f"{where}: RLE counts {rle['counts'][:40]!r} are damaged")
     try:
         counts = rle_counts(rle)
     except InputError as error:
@@ -195,17 +206,10 @@ def checked_rle(rle: Mapping[str, Any], size: Size, where: str) -> dict[str, Any
             f"{where}: RLE counts add up to {int(counts.sum())} pixels, the picture has {size.height * size.width}; "
             "the annotation is damaged or belongs to another picture"
         )
-    return {"size": [*size], "counts": _compressed(rle["counts"], size)}
-
-
-def _compressed(counts: Any, size: Size) -> str:
-    from pycocotools import mask as coco
-
-    if isinstance(counts, str):
-        return counts
-    if isinstance(counts, (list, tuple)):
-        counts = coco.frPyObjects({"size": [*size], "counts": [*counts]}, *size)["counts"]
-    return counts.decode("ascii")
+    if isinstance(rle["counts"], str):
+        return {"size": [*size], "counts": rle["counts"]}
+    packed = coco.frPyObjects({"size": [*size], "counts": counts.tolist()}, *size)
+    return {"size": [*size], "counts": packed["counts"].decode("ascii")}
 
 
 def _width_x_height(size: Any) -> str:

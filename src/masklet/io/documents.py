@@ -56,6 +56,15 @@ def member(record: Any, key: str, kind: type[Kind] | tuple[type[Kind], ...], whe
     return value
 
 
+def numbers_in(record: Any, key: str, where: str) -> tuple[int, ...]:
+    """`record[key]`, a list of whole numbers. Raises `InputError`, beginning with `where`."""
+    values = member(record, key, list, where)
+    for value in values:
+        if not isinstance(value, int | float) or int(value) != value:
+            raise InputError(f"{where}: {key!r} must hold whole numbers; got {value!r}")
+    return tuple(int(value) for value in values)
+
+
 def size_of(record: Any, where: str, height: str = "height", width: str = "width") -> Size:
     """A picture's size from the two keys. Raises `InputError` where they are missing or no sensible whole numbers."""
     sides = [member(record, key, (int, float), where) for key in (height, width)]

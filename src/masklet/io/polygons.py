@@ -31,9 +31,8 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size: Size, where: str) -
     """
     if not len(polygons):
         raise InputError(f"{where}: no polygon where at least one was expected")
-    for polygon in polygons:
-        _check_polygon(polygon, size, where)
-    parts = coco.frPyObjects([[float(value) for value in polygon] for polygon in polygons], *size)
+    corners = [_checked_corners(polygon, size, where) for polygon in polygons]
+    parts = coco.frPyObjects([loop.ravel().tolist() for loop in corners], *size)
     return {"size": [*size], "counts": coco.merge(parts)["counts"].decode("ascii")}
 
 
@@ -124,7 +123,8 @@ def _flat(loop: NDArray[np.int64]) -> list[float]:
     return loop.astype(float).ravel().tolist()
 
 
-def _check_polygon(polygon: Sequence[float], size: Size, where: str) -> None:
+def _checked_corners(polygon: Sequence[float], size: Size, where: str) -> NDArray[np.float64]:
+    """[n, 2] x, y."""
     try:
         corners = np.asarray(polygon, float).reshape(-1, 2)
     except (TypeError, ValueError) as error:
@@ -138,3 +138,4 @@ def _check_polygon(polygon: Sequence[float], size: Size, where: str) -> None:
         raise InputError(
             f"{where}: polygon corner ({x:g}, {y:g}) lies outside the picture of {size.width} x {size.height} pixels"
         )
+    return corners

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from masklet.errors import InputError
 from masklet.io.annotations import checked_rle
-from masklet.io.documents import member, read_json, size_of, write_json
+from masklet.io.documents import member, numbers_in, read_json, size_of, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class SavMasklets:
         for place, masks in enumerate(self.masks):
             if len(masks) != count:
                 raise InputError(f"{self.video_id}: annotated frame {place} has {len(masks)} masks for {count} objects")
+        if self.stability is not None and [len(row) for row in self.stability] != [count] * len(self.masks):
+            raise InputError(
+                f"{self.video_id}: stability scores must be there for each of {count} objects on each frame"
+            )
         if self.edited and len(self.edited) != count:
             raise InputError(f"{self.video_id}: {len(self.edited)} counts of edited frames for {count} objects")
         if len(set(self.object_ids)) != count:
@@ -89,20 +93,19 @@ def read_sav(path: str | Path) -> SavMasklets:
     record = read_json(path)
     size = size_of(record, str(path), "video_height", "video_width")
     masks = member(record, "masklet", list, str(path))
-    kinds = set(member(record, "masklet_type", list, str(path)))
+    kinds = {str(kind) for kind in member(record, "masklet_type", list, str(path))}
     if len(kinds) > 1 or not kinds <= {"manual", "auto"}:
-        raise InputError(f"{path}: masklet_type must be all manual or all auto; got {sorted(map(str, kinds))}")
+        raise InputError(f"{path}: masklet_type must be all manual or all auto; got {sorted(kinds)}")
     kind: Kind = "auto" if kinds == {"auto"} or (not kinds and path.stem.endswith("_auto")) else "manual"
-    stability = record.get("masklet_stability_score")
     return SavMasklets(
         video_id=member(record, "video_id", str, str(path)),
         kind=kind,
         size=size,
         num_frames=int(member(record, "video_frame_count", (int, float), str(path))),
-        object_ids=tuple(int(number) for number in member(record, "masklet_id", list, str(path))),
+        object_ids=numbers_in(record, "masklet_id", str(path)),
         masks=tuple(_read_masks(frame, size, f"{path}, annotated frame {place}") for place, frame in enumerate(masks)),
-        edited=tuple(int(count) for count in record.get("masklet_edited_frame_count", ())),
-        stability=tuple(tuple(scores) for scores in stability) if kind == "auto" and stability else None,
+        edited=numbers_in(record, "masklet_edited_frame_count", str(path)),
+        stability=_read_stability(record, str(path)) if kind == "auto" else None,
         environment=str(record.get("video_environment", "")),
         split=str(record.get("video_split", "")),
     )
@@ -153,6 +156,15 @@ def masklet_figures(masklets: SavMasklets) -> MaskletFigures:
 def size_bucket(mean_area: float) -> str:
     """SA-V's word for a mean area in pixels: small, medium or large."""
     return "small" if mean_area < MEDIUM_AREA else "medium" if mean_area < LARGE_AREA else "large"
+
+
+def _read_stability(record: Any, where: str) -> tuple[tuple[float, ...], ...] | None:
+    rows = record.get("masklet_stability_score")
+    if not rows:
+        return None
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise InputError(f"{where}: masklet_stability_score must hold a list for each frame; got {str(rows)[:60]!r}")
+    return tuple(tuple(row) for row in rows)
 
 
 def _read_masks(masks: Any, size: Size, where: str) -> tuple[dict[str, Any], ...]:

@@ -38,9 +38,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     contents = read_json(path)
     categories = read_categories(contents, path)
     names = {category.number: category.name for category in categories}
+    videos = member(contents, "videos", list, str(path)) if "videos" in contents else []
     clips = {
-        member(video, "id", int, f"{path}, videos"): member(video, "name", str, f"{path}, videos")
-        for video in contents.get("videos", [])
+        member(video, "id", int, f"{path}, videos"): member(video, "name", str, f"{path}, videos") for video in videos
     }
     pictures = {}
     for picture in member(contents, "images", list, str(path)):
@@ -64,7 +64,9 @@ def read_categories(contents: Any, path: Path) -> tuple[Category, ...]:
     """The categories of a JSON file in COCO's layout, as Youtube-VIS has them too."""
     where = f"{path}, categories"
     return tuple(
-        Category(member(entry, "id", int, where), member(entry, "name", str, where), entry.get("supercategory", ""))
+        Category(
+            member(entry, "id", int, where), member(entry, "name", str, where), str(entry.get("supercategory", ""))
+        )
         for entry in member(contents, "categories", list, str(path))
     )
 
@@ -124,9 +126,10 @@ def _read_frame(picture: Any, masks: tuple[ObjectMask, ...], clips: dict[int, st
     where = f"{path}, image {picture['id']}"
     name, clip = member(picture, "file_name", str, where), None
     if "video_id" in picture and clips:
-        if picture["video_id"] not in clips:
-            raise InputError(f"{where}: there is no video {picture['video_id']}")
-        clip = clips[picture["video_id"]]
+        video = member(picture, "video_id", int, where)
+        if video not in clips:
+            raise InputError(f"{where}: there is no video {video}")
+        clip = clips[video]
         name = name.removeprefix(f"{clip}/")
     return Frame(name, size_of(picture, where), masks, clip, picture["id"])
 

@@ -71,7 +71,7 @@ def _read_frame(file: Path, root: Path) -> Frame:
     shapes = member(contents, "shapes", list, str(file))
     groups: dict[Any, list[tuple[str, Any]]] = defaultdict(list)
     for place, shape in enumerate(shapes):
-        group = shape.get("group_id") if isinstance(shape, dict) else None
+        group = member(shape, "group_id", (int, str, type(None)), f"{file}, shape {place}") if _grouped(shape) else None
         groups[("alone", place) if group is None else group].append((f"{file}, shape {place}", shape))
     taken = {group for group in groups if isinstance(group, int)}
     free = iter(number for number in range(1, len(groups) + len(taken) + 1) if number not in taken)
@@ -80,6 +80,10 @@ def _read_frame(file: Path, root: Path) -> Frame:
     ]
     suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
     return Frame(file.relative_to(root).with_suffix(suffix).as_posix(), size, tuple(masks))
+
+
+def _grouped(shape: Any) -> bool:
+    return isinstance(shape, dict) and "group_id" in shape
 
 
 def _merged(object_id: int, shapes: list[tuple[str, Any]], size: Size) -> ObjectMask:
@@ -96,18 +100,26 @@ def _merged(object_id: int, shapes: list[tuple[str, Any]], size: Size) -> Object
 
 
 def _polygon(shape: Any, where: str) -> tuple[float, ...]:
-    points = member(shape, "points", list, where)
     kind = shape.get("shape_type") or "polygon"
-    try:
-        corners = np.asarray(points, float).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: points must be pairs of numbers; got {str(points)[:60]}") from error
+    corners = _corners(shape, where)
     if kind == "rectangle" and len(corners) == 2:
         (x0, y0), (x1, y1) = corners
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     elif kind != "polygon":
         raise InputError(f"{where}: a {kind} encloses no area; polygon, rectangle and mask are read")
     return tuple(corners.ravel().tolist())
+
+
+def _corners(shape: Any, where: str) -> np.ndarray:
+    """The points of a shape, [n, 2], n at least 1."""
+    points = member(shape, "points", list, where)
+    try:
+        corners = np.asarray(points, float).reshape(-1, 2)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: points must be pairs of numbers; got {str(points)[:60]}") from error
+    if not len(corners) or not np.isfinite(corners).all():
+        raise InputError(f"{where}: points must be finite numbers, and at least one; got {str(points)[:60]}")
+    return corners
 
 
 def _mask(shape: Any, size: Size, where: str) -> np.ndarray:
@@ -118,7 +130,7 @@ def _mask(shape: Any, size: Size, where: str) -> np.ndarray:
         crop = np.array(Image.open(io.BytesIO(packed))) > 0
     except (binascii.Error, OSError) as error:
         raise InputError(f"{where}: its mask is no PNG in base64: {error}") from error
-    x, y = (round(float(value)) for value in member(shape, "points", list, where)[0])
+    x, y = np.round(_corners(shape, where)[0]).astype(int).tolist()
     whole = np.zeros(size, bool)
     target = whole[max(y, 0) : y + crop.shape[0], max(x, 0) : x + crop.shape[1]]
     if target.shape != crop.shape:

@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
-from masklet.io.documents import member, read_json
+from masklet.io.documents import member, numbers_in, read_json
 from masklet.io.formats.folders import files_below
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.images import IMAGE_SUFFIXES
@@ -59,23 +59,22 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
 def _read_frames(file: Path) -> list[Frame]:
     contents = read_json(file)
     name = member(contents, "name", str, str(file))
-    given = member(contents, "size", list, str(file))
+    given = numbers_in(contents, "size", str(file))
     if len(given) != 2:
-        raise InputError(f"{file}: size must be [height, width]; got {given}")
+        raise InputError(f"{file}: size must be [height, width]; got {list(given)}")
     size = Size(*given)
     masks: dict[int, list[ObjectMask]] = defaultdict(list)
-    num_frames = 1
     for entry in member(contents, "objects", list, str(file)):
         object_id = member(entry, "id", int, f"{file}, objects")
         for record in member(entry, "frames", list, f"{file}, object {object_id}"):
-            where = f"{file}, object {object_id}, frame {record.get('frame')}"
-            number = member(record, "frame", int, where)
+            number = member(record, "frame", int, f"{file}, object {object_id}")
+            where = f"{file}, object {object_id}, frame {number}"
             rle = checked_rle(member(record, "segmentation", dict, where), size, where)
             score = next((record[key] for key in SCORES if key in record), None)
-            num_frames = max(num_frames, number + 1)
+            visible = masks[number]  # a frame on which nothing is to be seen is a frame all the same
             if coco.area(rle):
-                masks[number].append(ObjectMask(object_id, rle, score=score))
-    if Path(name).suffix.lower() in IMAGE_SUFFIXES and num_frames == 1:
+                visible.append(ObjectMask(object_id, rle, score=score))
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES and masks.keys() <= {0}:
         return [Frame(name, size, tuple(masks[0]))]
     clip = Path(name).stem
-    return [Frame(f"{number:05d}.jpg", size, tuple(masks[number]), clip) for number in range(num_frames)]
+    return [Frame(f"{number:05d}.jpg", size, tuple(found), clip) for number, found in sorted(masks.items())]

@@ -41,8 +41,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         number = member(annotation, "video_id", int, where)
         if number not in videos:
             raise InputError(f"{where}: there is no video {number}; the ids of annotations and videos must match")
-        if annotation.get("category_id") not in names:
-            raise InputError(f"{where}: there is no category {annotation.get('category_id')}; there are {names}")
+        category = member(annotation, "category_id", int, where)
+        if category not in names:
+            raise InputError(f"{where}: there is no category {category}; there are {sorted(names)}")
         for frame, mask in _read_masks(annotation, videos[number], names, where):
             masks[number][frame].append(mask)
     frames = [
@@ -115,8 +116,8 @@ def _read_masks(annotation: Any, video: Any, names: dict[int, str], where: str) 
 
 def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], where: str) -> list[Frame]:
     files = member(video, "file_names", list, where)
-    if not files:
-        raise InputError(f"{where}: it has no frames")
+    if not files or not all(isinstance(file, str) for file in files):
+        raise InputError(f"{where}: file_names must list at least one frame, as text; got {str(files)[:60]}")
     clip = files[0].rpartition("/")[0] or f"video_{video['id']}"
     size = size_of(video, where)
     return [Frame(file.removeprefix(f"{clip}/"), size, tuple(masks[index]), clip) for index, file in enumerate(files)]
