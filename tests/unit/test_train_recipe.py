@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from masklet.config import NANO, SAM21_TINY
+from masklet.checkpoints import save
+from masklet.config import NANO, SAM21_TINY, HieraConfig
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
+from masklet.model.network import Network
+from masklet.train import recipes
+from masklet.train.losses import LossWeights
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic, load_recipe, save_recipe
+from masklet.train.rollout import Annotator
 
 STILLS = (Source("a", merge=0.5), Synthetic((Source("b"), Source("c")), weight=0.25))
 STAGE = Stage("first", 10, 1e-3, (Part(STILLS, clips=4),), Augmentation(64))
@@ -42,3 +48,42 @@ def test_a_spoilt_recipe_is_refused_by_name(tmp_path):
     path.write_text(json.dumps({**fields, "stage": []}))
     with pytest.raises(InputError, match=r"recipe\.json.*'stage'"):
         load_recipe(path)
+
+
+def test_mose_fine_tuning_is_metas_configuration():
+    recipe = recipes.mose_finetune(Path("MOSE"), num_gpus=8, num_clips=1000)
+    stage, part = recipe.stages[0], recipe.stages[0].parts[0]
+    assert (stage.lr, stage.final, stage.steps, stage.warmup) == (5e-6, 0.1, 10_000, 0)
+    assert (part.clips, part.frames, part.objects) == (1, 8, 3)
+    assert part.annotator == Annotator(0.5, 0.25, 2, 2, 7, 0.1, 0.1)
+    assert stage.losses == LossWeights(focal=20, dice=1, iou=1, presence=1)
+    optimiser = recipe.optimiser
+    assert optimiser.vision_lr_factor * stage.lr == pytest.approx(3e-6)
+    assert (optimiser.layer_decay, optimiser.weight_decay, optimiser.clip) == (0.9, 0.1, 0.1)
+    assert (stage.augmentation.size, stage.augmentation.degrees, stage.augmentation.shear) == (1024, 25, 20)
+    assert recipe.precision == "bfloat16"
+
+
+def test_the_papers_rates_and_lengths():
+    stage = recipes.paper_full(Path("SA-1B"), Path("SA-V"), "pretrained.pt").stages[0]
+    assert [(part.frames, part.objects) for part in stage.parts] == [(1, 64), (8, 3)]
+    assert (stage.steps, stage.warmup, stage.lr) == (150_000, 15_000, 3e-4)
+
+
+def test_nano_grows_from_small_stills_to_clips_at_its_final_size():
+    recipe = recipes.nano(Path("data"))
+    sizes = [stage.augmentation.size for stage in recipe.stages]
+    assert sizes == sorted(sizes)
+    assert recipe.model == NANO
+    assert all(part.frames == 1 for part in recipe.stages[0].parts)
+    assert any(part.frames > 1 for part in recipe.stages[-1].parts)
+
+
+def test_large_models_are_fine_tuned_by_low_rank_updates(tmp_path):
+    hiera = replace(SAM21_TINY, image_size=64, width=64, memory_width=16, memory_layers=1, feedforward=64)
+    hiera = replace(hiera, trunk=HieraConfig(16, 1, (1, 1, 1, 1), (2,)))
+    save(Network(hiera), tmp_path / "hiera.safetensors")
+    recipe = recipes.finetune(tmp_path, str(tmp_path / "hiera.safetensors"), image_size=128)
+    assert (recipe.lora_rank, recipe.precision, recipe.checkpointing) == (8, "bfloat16", True)
+    assert (recipe.model.image_size, recipe.stages[0].augmentation.size) == (128, 128)
+    assert recipe.model.trunk == hiera.trunk
