@@ -1,0 +1,386 @@
+"""The official package's names: signatures, defaults, return shapes, and what scripts do with them."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import masklet
+from masklet.errors import CheckpointError, DeviceError, InputError, PromptError
+from masklet.model.network import ABSENT_LOGIT, Network
+from masklet.sam2 import build_sam
+from masklet.sam2.build_sam import build_sam2, build_sam2_video_predictor
+from masklet.sam2.overrides import OfficialOptions
+from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
+from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor
+from tiny import TINY_CONVNET, tiny_clip, tiny_model
+
+POINT = np.array([[10, 20]], np.float32)
+LABEL = np.array([1], np.int32)
+BOX = np.array([8, 6, 40, 30], np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip(8)
+
+
+@pytest.fixture
+def predictor(model, clip):
+    predictor = SAM2ImagePredictor(model)
+    predictor.set_image(clip[0])
+    return predictor
+
+
+@pytest.fixture
+def tracker(model):
+    return build_sam2_video_predictor(model)
+
+
+# Signatures, as `inspect` shows them in the official package 1.1.0; device is None here, not "cuda".
+SIGNATURES = {
+    build_sam2: "config_file ckpt_path=None device=None mode='eval' hydra_overrides_extra=() apply_postprocessing=True",
+    build_sam2_video_predictor: "config_file ckpt_path=None device=None mode='eval' hydra_overrides_extra=() "
+    "apply_postprocessing=True vos_optimized=False",
+    SAM2ImagePredictor.predict: "self point_coords=None point_labels=None box=None mask_input=None "
+    "multimask_output=True return_logits=False normalize_coords=True",
+    SAM2ImagePredictor.predict_batch: "self point_coords_batch=None point_labels_batch=None box_batch=None "
+    "mask_input_batch=None multimask_output=True return_logits=False normalize_coords=True",
+    SAM2VideoPredictor.init_state: "self video_path offload_video_to_cpu=False offload_state_to_cpu=False "
+    "async_loading_frames=False",
+    SAM2VideoPredictor.add_new_points_or_box: "self inference_state frame_idx obj_id points=None labels=None "
+    "clear_old_points=True normalize_coords=True box=None",
+    SAM2VideoPredictor.add_new_mask: "self inference_state frame_idx obj_id mask",
+    SAM2VideoPredictor.propagate_in_video: "self inference_state start_frame_idx=None max_frame_num_to_track=None "
+    "reverse=False",
+    SAM2VideoPredictor.clear_all_prompts_in_frame: "self inference_state frame_idx obj_id need_output=True",
+    SAM2VideoPredictor.remove_object: "self inference_state obj_id strict=False need_output=True",
+    SAM2VideoPredictor.reset_state: "self inference_state",
+}
+
+
+@pytest.mark.parametrize("function", SIGNATURES, ids=lambda function: function.__qualname__)
+def test_arguments_and_defaults_are_the_official_ones(function):
+    found = [
+        name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    assert " ".join(found) == SIGNATURES[function]
+
+
+# Builders
+
+
+def test_all_eight_releases_are_known_by_configuration_file_and_repository():
+    assert len(build_sam.HF_MODEL_ID_TO_FILENAMES) == 8
+    assert build_sam.HF_MODEL_ID_TO_FILENAMES["facebook/sam2.1-hiera-base-plus"] == (
+        "configs/sam2.1/sam2.1_hiera_b+.yaml",
+        "sam2.1_hiera_base_plus.pt",
+    )
+
+
+def test_a_configuration_without_a_checkpoint_is_random_and_says_so():
+    with pytest.warns(UserWarning, match="random weights"):
+        model = build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu")
+    assert model.image_size == 1024
+
+
+def test_unknown_configurations_name_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown configuration 'sam3.yaml'.*sam2.1_hiera_t.yaml"):
+        build_sam2("sam3.yaml")
+    with pytest.raises(InputError, match="unknown model 'facebook/sam3'"):
+        SAM2ImagePredictor.from_pretrained("facebook/sam3")
+
+
+def test_a_checkpoint_of_another_size_than_the_configuration_asks_for_is_an_error(tmp_path, model):
+    from masklet.checkpoints import save
+
+    save(model, tmp_path / "tiny.pt")
+    with pytest.raises(CheckpointError, match=r"is a tiny-convnet model, but .*sam2_hiera_l.yaml asks for sam2-large"):
+        build_sam2("configs/sam2/sam2_hiera_l.yaml", tmp_path / "tiny.pt", device="cpu")
+
+
+def test_a_device_that_is_not_there_is_an_error_and_none_takes_what_there_is(model):
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="'cuda'"):
+            build_sam2(model, device="cuda")
+    assert build_sam2(model, device=None).device == model.device
+
+
+def test_predictors_share_the_weights_of_a_loaded_model(model):
+    tracker = build_sam2_video_predictor(model, hydra_overrides_extra=["++model.image_size=96"])
+    assert tracker.no_obj_ptr is model.no_obj_ptr
+    assert tracker.state_dict().keys() == model.state_dict().keys()
+    assert (tracker.image_size, model.config.image_size) == (96, TINY_CONVNET.image_size)
+    assert isinstance(tracker, Network)
+
+
+def test_training_mode_on_request(model):
+    assert build_sam2(model, mode="train").training
+    assert not build_sam2(model).training
+
+
+# Overrides
+
+
+def test_overrides_are_read_and_the_last_of_a_key_wins():
+    options = OfficialOptions.from_overrides(
+        [
+            "++model.image_size=512",
+            "++model.non_overlap_masks=true",
+            "model.add_all_frames_to_correct_as_cond=True",
+            "+model.memory_temporal_stride_for_eval=3",
+            "++model.fill_hole_area=4",
+            "++model.fill_hole_area=2",
+            "++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true",
+            "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_delta=0.05",
+            "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh=0.98",
+        ],
+        apply_postprocessing=False,
+    )
+    assert options == OfficialOptions(
+        image_size=512,
+        fill_hole_area=2,
+        non_overlap_masks=True,
+        add_all_frames_to_correct_as_cond=True,
+        memory_temporal_stride_for_eval=3,
+        stability_fallback=True,
+    )
+
+
+def test_post_processing_comes_last_as_officially():
+    options = OfficialOptions.from_overrides(["++model.fill_hole_area=0"], apply_postprocessing=True)
+    assert (options.fill_hole_area, options.binarize_mask_from_pts_for_mem_enc) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("++model.num_maskmem=3", "unknown key 'num_maskmem'; known are add_all_frames"),
+        ("image_size=512", "not of the form"),
+        ("++model.image_size=big", "'big' should be a whole number"),
+        ("++model.image_size=500", "multiple of 32"),
+        ("++model.non_overlap_masks=1", "'1' should be true or false"),
+        ("++model.memory_temporal_stride_for_eval=0", "at least 1"),
+        ("++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh=0.5", "can only be 0.98"),
+    ],
+)
+def test_an_override_that_is_not_understood_is_an_error(model, override, message):
+    with pytest.raises(InputError, match=message):
+        build_sam2_video_predictor(model, hydra_overrides_extra=[override])
+
+
+# Pictures
+
+
+def test_prediction_shapes_and_types_for_one_prompt_and_for_many(predictor, clip):
+    side = predictor.model.config.image_size // 4
+    for prompt, batch in (
+        ({"point_coords": POINT, "point_labels": LABEL}, ()),
+        ({"box": BOX}, ()),
+        ({"box": np.stack([BOX, BOX + 2])}, (2,)),
+        ({"point_coords": np.stack([POINT] * 3), "point_labels": np.stack([LABEL] * 3)}, (3,)),
+        ({"point_coords": POINT, "point_labels": LABEL, "box": BOX}, ()),
+    ):
+        for multimask, count in ((True, 3), (False, 1)):
+            masks, iou, low_res = predictor.predict(**prompt, multimask_output=multimask)
+            assert masks.shape == (*batch, count, *clip.shape[1:3])
+            assert iou.shape == (*batch, count)
+            assert low_res.shape == (*batch, count, side, side)
+            assert masks.dtype == iou.dtype == low_res.dtype == np.float32
+            assert set(np.unique(masks)) <= {0, 1}
+
+
+def test_earlier_logits_are_a_prompt_with_points_or_alone(predictor):
+    _, iou, low_res = predictor.predict(POINT, LABEL)
+    earlier = low_res[iou.argmax()][None]
+    refined, *_ = predictor.predict(POINT, LABEL, mask_input=earlier, multimask_output=False, return_logits=True)
+    plain, *_ = predictor.predict(POINT, LABEL, multimask_output=False, return_logits=True)
+    assert not np.allclose(refined, plain)
+    alone, *_ = predictor.predict(mask_input=earlier, multimask_output=False)
+    assert alone.shape == plain.shape
+    with pytest.raises(PromptError, match="mask_input"):
+        predictor.predict(mask_input=np.zeros((1, 5, 5)))
+
+
+def test_coordinates_may_be_fractions_of_the_picture(predictor, clip):
+    height, width = clip.shape[1:3]
+    pixels = predictor.predict(POINT, LABEL, return_logits=True)[0]
+    fractions = predictor.predict(POINT / (width, height), LABEL, return_logits=True, normalize_coords=False)[0]
+    np.testing.assert_allclose(pixels, fractions, atol=1e-4)
+
+
+def test_a_batch_of_pictures_of_different_sizes_is_each_picture_alone(model, clip):
+    pictures = [clip[0], clip[1][:30, :40]]
+    batch = SAM2ImagePredictor(model)
+    batch.set_image_batch(pictures)
+    masks, ious, _ = batch.predict_batch([POINT] * 2, [LABEL] * 2, return_logits=True)
+    for picture, mask, iou in zip(pictures, masks, ious, strict=True):
+        alone = SAM2ImagePredictor(model)
+        alone.set_image(picture)
+        expected, expected_iou, _ = alone.predict(POINT, LABEL, return_logits=True)
+        np.testing.assert_allclose(mask, expected, atol=1e-3)
+        np.testing.assert_allclose(iou, expected_iou, atol=1e-4)
+
+
+def test_the_threshold_moves_the_masks(model, clip):
+    logits = None
+    for threshold in (0.0, 0.5):
+        predictor = SAM2ImagePredictor(model, mask_threshold=threshold)
+        predictor.set_image(clip[0])
+        logits = predictor.predict(POINT, LABEL, return_logits=True)[0]
+        assert (predictor.predict(POINT, LABEL)[0] == (logits > threshold)).all()
+    with pytest.raises(InputError, match="mask_threshold"):
+        SAM2ImagePredictor(model, mask_threshold=0.5, max_hole_area=4)
+
+
+def test_prediction_without_a_picture_is_an_error(model):
+    predictor = SAM2ImagePredictor(model)
+    with pytest.raises(PromptError, match="call set_image first"):
+        predictor.predict(POINT, LABEL)
+    with pytest.raises(PromptError, match="set_image_batch"):
+        predictor.predict_batch()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"point_coords": POINT},
+        {"point_coords": POINT, "point_labels": [1, 0]},
+        {"point_coords": [[np.nan, 1]], "point_labels": [1]},
+        {"box": [1, 2, 3]},
+        {"box": np.stack([BOX, BOX]), "point_coords": POINT, "point_labels": LABEL},
+    ],
+)
+def test_a_bad_prompt_is_an_error(predictor, prompt):
+    with pytest.raises(PromptError):
+        predictor.predict(**prompt)
+
+
+# Video
+
+
+def test_state_answers_to_what_scripts_read(tracker, clip):
+    state = tracker.init_state(clip)
+    tracker.add_new_points_or_box(state, 0, 7, POINT, LABEL)
+    assert (state["num_frames"], state["video_height"], state["video_width"], state["obj_ids"]) == (8, 48, 72, [7])
+    with pytest.raises(KeyError, match="inference state has num_frames"):
+        state["output_dict_per_obj"]
+
+
+def test_every_answer_has_all_objects_absent_ones_too(tracker, clip):
+    state = tracker.init_state(clip)
+    tracker.add_new_points_or_box(state, 0, 7, POINT, LABEL)
+    frame, ids, masks = tracker.add_new_points_or_box(state, 4, 2, box=BOX)
+    assert (frame, ids, masks.shape) == (4, [7, 2], (2, 1, 48, 72))
+    assert (masks[0] == ABSENT_LOGIT).all()
+    for _, ids, masks in tracker.propagate_in_video(state):
+        assert ids == [7, 2]
+        assert masks.shape == (2, 1, 48, 72)
+
+
+def test_a_box_may_come_as_two_labelled_points(tracker, clip):
+    corners = BOX.reshape(2, 2)
+    _, _, as_box = tracker.add_new_points_or_box(tracker.init_state(clip), 0, 1, box=BOX)
+    _, _, as_points = tracker.add_new_points_or_box(tracker.init_state(clip), 0, 1, corners, np.array([2, 3]))
+    assert torch.equal(as_box, as_points)
+
+
+def test_points_may_be_fractions_tensors_and_batched(tracker, clip):
+    plain = tracker.add_new_points_or_box(tracker.init_state(clip), 0, 1, POINT, LABEL)[2]
+    fractions = torch.from_numpy(POINT / (72, 48))[None]
+    labels = torch.from_numpy(LABEL)[None]
+    batched = tracker.add_new_points(tracker.init_state(clip), 0, 1, fractions, labels, normalize_coords=False)[2]
+    torch.testing.assert_close(plain, batched, atol=1e-3, rtol=0)
+
+
+def test_points_are_added_where_old_ones_are_not_cleared(tracker, clip):
+    state = tracker.init_state(clip)
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    tracker.add_new_points_or_box(state, 0, 1, POINT + 5, LABEL, clear_old_points=False)
+    assert len(state.session.tracks[1].prompts[0].points) == 2
+    with pytest.raises(PromptError, match="box comes before"):
+        tracker.add_new_points_or_box(state, 0, 1, box=BOX, clear_old_points=False)
+    with pytest.raises(PromptError, match="come together"):
+        tracker.add_new_points_or_box(state, 0, 1, points=POINT)
+
+
+def test_a_mask_of_any_size_is_taken(tracker, clip):
+    small = np.zeros((24, 36), bool)
+    small[5:15, 5:20] = True
+    _, _, masks = tracker.add_new_mask(tracker.init_state(clip), 0, 1, small)
+    found = masks[0, 0].numpy() > 0
+    large = small.repeat(2, 0).repeat(2, 1)
+    assert (found & large).sum() / (found | large).sum() > 0.8
+
+
+def test_options_may_be_changed_on_the_predictor_at_any_time(tracker, clip):
+    assert tracker.fill_hole_area == 8
+    state = tracker.init_state(clip)
+    tracker.fill_hole_area = 0
+    tracker.non_overlap_masks = True
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    _, _, masks = tracker.add_new_points_or_box(state, 0, 2, POINT + 10, LABEL)
+    assert (masks > 0).sum(0).max() <= 1
+    assert state.session.policy.fill_hole_area == 0
+
+
+def test_objects_are_cleared_removed_and_reset(tracker, clip):
+    state = tracker.init_state(clip)
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    tracker.add_new_points_or_box(state, 0, 2, POINT + 10, LABEL)
+    frame, ids, masks = tracker.clear_all_prompts_in_frame(state, 0, 2)
+    assert (frame, ids) == (0, [1, 2])
+    assert (masks[1] == ABSENT_LOGIT).all()
+    with pytest.raises(PromptError, match="object 2"):
+        next(tracker.propagate_in_video(state))
+    assert tracker.clear_all_prompts_in_frame(state, 0, 2, need_output=False) is None
+
+    ids, updated = tracker.remove_object(state, 1)
+    assert ids == [2]
+    assert [frame for frame, _ in updated] == [0]
+    assert tracker.remove_object(state, 99) == ([2], [])
+    with pytest.raises(PromptError, match="no object 99"):
+        tracker.remove_object(state, 99, strict=True)
+    assert tracker.remove_object(state, 2) == ([], [])
+    tracker.add_new_points_or_box(state, 0, 3, POINT, LABEL)
+    tracker.reset_state(state)
+    assert state["obj_ids"] == []
+
+
+def test_official_tools_may_separate_overlapping_masks_themselves(tracker):
+    scores = torch.randn(3, 1, 6, 6) + 1
+    apart = tracker._apply_non_overlapping_constraints(scores)
+    assert ((apart > 0).sum(0) <= 1).all()
+    assert torch.equal(apart.amax(0), scores.amax(0))
+
+
+def test_everything_works_in_inference_mode_and_autocast(model, clip):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        predictor = SAM2ImagePredictor(build_sam2(model))
+        predictor.set_image(clip[0])
+        masks, *_ = predictor.predict(POINT, LABEL)
+        tracker = build_sam2_video_predictor(model)
+        offload = {"offload_video_to_cpu": True, "offload_state_to_cpu": True}
+        state = tracker.init_state(clip, **offload, async_loading_frames=True)
+        tracker.add_new_mask(state, 0, 1, masks[0])
+        tracked = [logits for _, _, logits in tracker.propagate_in_video(state)]
+    assert len(tracked) == 8
+    assert all(torch.isfinite(logits).all() for logits in tracked)
+
+
+def test_masklet_names_work_in_official_places(monkeypatch, model):
+    monkeypatch.setattr("masklet.sam2.build_sam.load", lambda name, device=None: model)
+    assert build_sam2("nano").no_obj_ptr is model.no_obj_ptr
+    assert SAM2VideoPredictor.from_pretrained("nano").no_obj_ptr is model.no_obj_ptr
+    assert SAM2ImagePredictor("nano").model is model
+    assert masklet.CONFIGS["nano"].name == "nano"
