@@ -80,10 +80,16 @@ def test_the_command_takes_a_picture(model, tmp_path, capsys):
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "square.png")
     out = tmp_path / "out"
     assert run("everything", tmp_path / "square.png", *LOOSE, "--model", model, "--out", out) == 0
-    assert capsys.readouterr().out.split() == [
-        str(out / name) for name in ("overlay.png", "masks.png", "masklets.json")
-    ]
-    assert json.loads((out / "masklets.json").read_text())["objects"]
+    objects = json.loads((out / "masklets.json").read_text())["objects"]
+    files = [out / name for name in ("overlay.png", "masks.png", "masklets.json")]
+    assert capsys.readouterr().out.splitlines() == [f"{len(objects)} objects", *(str(file) for file in files)]
+    assert objects
+
+
+def test_finding_nothing_is_told_with_what_to_do(model, tmp_path, capsys):
+    Image.fromarray(PICTURE).save(tmp_path / "things.png")
+    assert run("everything", tmp_path / "things.png", "--iou", 1, "--model", model, "--out", tmp_path, "--quiet") == 0
+    assert "lower --iou" in capsys.readouterr().err
 
 
 def test_the_command_takes_a_clip(model, tmp_path, capsys):

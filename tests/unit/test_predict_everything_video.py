@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from colour_network import ColourNetwork, paint
 from masklet import FrameMasks, VideoSession, everything_video
 from masklet.errors import InputError
+from masklet.model.network import Network
+from masklet.ops.boxes import mask_boxes
+from masklet.ops.crops import Crop
+from masklet.ops.rle import encode_rle
 from masklet.predict.everything_options import choose_options
 from masklet.predict.everything_video import MaskletRules, MaskletSearch, later_doubles
-from masklet.predict.mask_finder import MaskFinder
+from masklet.predict.mask_finder import FoundMask, MaskFinder
 from tiny import tiny_clip, tiny_model
 
 RED, GREEN, BLUE = (230, 40, 40), (40, 220, 60), (40, 60, 240)
@@ -113,6 +117,34 @@ def test_small_things_are_left_alone():
     all_of_it = everything_video(clip, ColourNetwork(), rules=MaskletRules(min_part=0.001), stability_score_thresh=0.5)
     assert [len(result.object_ids) for result in few] == [2, 2]
     assert [len(result.object_ids) for result in all_of_it] == [3, 3]
+
+
+class GivenMask(MaskFinder):
+    """Finds one mask, whatever the picture."""
+
+    def __init__(self, model: Network, mask: np.ndarray) -> None:
+        super().__init__(model, choose_options("fast", {}))
+        self.mask = mask
+
+    def find(self, image: np.ndarray, where: np.ndarray | None = None) -> list[FoundMask]:
+        y, x = np.argwhere(self.mask)[0].tolist()
+        height, width = self.mask.shape
+        box = tuple(mask_boxes(self.mask).astype(int).tolist())
+        area = int(self.mask.sum())
+        return [FoundMask(encode_rle(self.mask), area, box, 0.9, 0.9, (x, y), Crop(0, 0, width, height))]
+
+
+def test_what_is_found_is_tracked_as_if_it_had_been_prompted():
+    model, clip = tiny_model(), tiny_clip(20)
+    mask = np.zeros(clip.shape[1:3], bool)
+    mask[12:28, 4:20] = True
+    prompted = VideoSession(model, clip)
+    prompted.add(1, 0, mask=mask)
+    rules = MaskletRules(max_objects=1, look_every=5, min_stability=0, patience=1000)
+    search = MaskletSearch(VideoSession(model, clip, keep="window"), GivenMask(model, mask), rules)
+    for found, expected in zip(search.run(), prompted.propagate(), strict=True):
+        assert found.object_ids == expected.object_ids == (1,)
+        assert (found.logits - expected.logits).abs().max() < 1e-4
 
 
 def test_memory_is_constant_on_an_endless_source():

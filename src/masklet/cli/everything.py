@@ -49,6 +49,9 @@ def everything(
         rules = MaskletRules(max_objects=max_objects, look_every=every)
         with frame_progress("finding and tracking", quiet=quiet) as on_frame:
             recorded = everything_video_to_folder(network, source, out, rules=rules, on_frame=on_frame, **options)
+    if not recorded.num_objects:
+        typer.echo("nothing passed: lower --iou and --stability, or try more --points", err=True)
     if not quiet:
+        typer.echo(f"{recorded.num_objects} objects")
         for path in (recorded.overlay, recorded.masks, recorded.masklets):
             typer.echo(str(path))

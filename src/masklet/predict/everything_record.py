@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,16 @@ from masklet.predict.everything_video import MaskletRules, everything_video
 from masklet.predict.record import ClipRecorder, OnFrame, Recorded, write_picture
 
 
+@dataclass(frozen=True)
+class RecordedEverything(Recorded):
+    """Where results are, and how many objects were found in all."""
+
+    num_objects: int
+
+
 def everything_to_folder(
     model: Network, image: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any
-) -> Recorded:
+) -> RecordedEverything:
     """Find everything in a picture and write `overlay.png`, `masks.png` and `masklets.json` into the folder `out`.
 
     options: preset and changes, as of `masklet.everything`. Masks are numbered from 1, best first; where they overlap,
@@ -29,7 +37,9 @@ def everything_to_folder(
     picture = read_image(image)
     found = everything(picture, model, **options)
     folder = make_folder(out)
-    recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
+    recorded = RecordedEverything(
+        folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
+    )
     labels = found.label_map()
     write_index_png(recorded.masks, labels)
     overlay = picture
@@ -51,7 +61,7 @@ def everything_video_to_folder(
     rules: MaskletRules | None = None,
     on_frame: OnFrame | None = None,
     **options: Any,
-) -> Recorded:
+) -> RecordedEverything:
     """Find and track everything in a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into `out`.
 
     source: whatever `open_frames` takes; rules, options: as of `masklet.everything_video`. Whatever ends it early (a
@@ -64,9 +74,11 @@ def everything_video_to_folder(
         total: int | None = len(frames)
     except TypeError:
         total = None
+    num_objects = 0
     with ClipRecorder(make_folder(out), frames, model.config.name, in_order=True) as recorder:
         for done, masks in enumerate(results, start=1):
             recorder.add(masks)
+            num_objects = max((num_objects, *masks.object_ids))
             if on_frame is not None:
                 on_frame(done, total)
-    return recorder.recorded
+    return RecordedEverything(**vars(recorder.recorded), num_objects=num_objects)
