@@ -18,7 +18,7 @@ from masklet.ops.boxes import mask_boxes
 from masklet.predict.demo_scene import DemoScene, demo_picture, demo_scene
 from masklet.predict.image import ImagePredictor
 from masklet.predict.prompt_files import PlacedPrompt
-from masklet.predict.record import OnFrame, Recorded, track_to_folder, write_picture
+from masklet.predict.record import MENDED_AREA, OnFrame, Recorded, track_to_folder, write_picture
 from masklet.types import Prompt
 
 if TYPE_CHECKING:
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
     from masklet.model.network import Network
 
-_SHEET_HEIGHT = 320
+_SHEET_WIDTH = 1200
 _SHEET_GAP = 8
 
 
 @dataclass(frozen=True)
 class DemoPicture:
-    """A photograph by its name in scikit-image, and the boxes, or the click, that say what to segment."""
+    """A photograph by its name in scikit-image, and what to segment in it: a box each, or a click in the one box."""
 
     name: str
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[tuple[float, float, float, float], ...]
     click: tuple[float, float] | None = None
 
 
 PICTURES = (
     DemoPicture("astronaut", boxes=((18, 12, 370, 511), (353, 0, 460, 280))),
     DemoPicture("coffee", boxes=((74, 14, 482, 392),)),
-    DemoPicture("chelsea", click=(225, 150)),
+    DemoPicture("chelsea", boxes=((2, 0, 380, 300),), click=(225, 150)),
     DemoPicture("rocket", boxes=((300, 125, 338, 412),)),
 )
 
@@ -88,13 +88,13 @@ def run_demo(model: Network, out: str | os.PathLike[str], *, on_frame: OnFrame |
 def _segmented(model: Network, picture: DemoPicture) -> NDArray[np.uint8]:
     """A photograph with what was asked for drawn over it."""
     image = demo_picture(picture.name)
-    predictor = ImagePredictor(model)
+    predictor = ImagePredictor(model, fill_hole_area=MENDED_AREA, remove_speck_area=MENDED_AREA)
     embedding = predictor.embed(image)
-    if picture.click is not None:
-        masks = predictor.predict(embedding, points=[picture.click]).best().masks[:, 0]
-        return draw_masks(image, masks, [1], points=[(*picture.click, 1)])
-    masks = predictor.predict(embedding, boxes=picture.boxes, multimask=False).masks[:, 0]
-    return draw_masks(image, masks, range(1, len(masks) + 1), boxes=picture.boxes)
+    if picture.click is None:
+        masks = predictor.predict(embedding, boxes=picture.boxes, multimask=False).masks[:, 0]
+        return draw_masks(image, masks, range(1, len(masks) + 1), boxes=picture.boxes)
+    found = predictor.predict(embedding, points=[picture.click], box=picture.boxes[0], multimask=False)
+    return draw_masks(image, found.masks[:, 0], [1], points=[(*picture.click, 1)], boxes=picture.boxes)
 
 
 def _track(model: Network, scene: DemoScene, folder: Path, on_frame: OnFrame | None) -> Recorded:
@@ -120,18 +120,20 @@ def _mean_iou(scene: DemoScene, masks: Path) -> dict[str, float]:
 
 
 def _sheet(pictures: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures side by side on white, in rows, all of one height."""
+    """Pictures in rows on white, each row as wide as the sheet."""
     rows = [_row(pictures[first : first + columns]) for first in range(0, len(pictures), columns)]
-    width = max(row.shape[1] for row in rows)
-    gap = ((_SHEET_GAP, 0), (0, 0), (0, 0))
-    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    return np.concatenate([rows[0], *(np.pad(row, gap, constant_values=255) for row in rows[1:])])
+    gap = np.full((_SHEET_GAP, _SHEET_WIDTH, 3), 255, np.uint8)
+    return np.concatenate([part for row in rows for part in (gap, row)][1:])
 
 
 def _row(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    gap = np.full((_SHEET_HEIGHT, _SHEET_GAP, 3), 255, np.uint8)
-    parts: list[NDArray[np.uint8]] = []
+    """Pictures side by side, all of the height at which they fill the sheet's width."""
+    room = _SHEET_WIDTH - _SHEET_GAP * (len(pictures) - 1)
+    height = round(room / sum(picture.shape[1] / picture.shape[0] for picture in pictures))
+    row = np.full((height, _SHEET_WIDTH, 3), 255, np.uint8)
+    left = 0
     for picture in pictures:
-        width = round(picture.shape[1] * _SHEET_HEIGHT / picture.shape[0])
-        parts += [gap, cv2.resize(picture, (width, _SHEET_HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)]
-    return np.concatenate(parts[1:], axis=1)
+        width = min(round(picture.shape[1] * height / picture.shape[0]), _SHEET_WIDTH - left)
+        row[:, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        left += width + _SHEET_GAP
+    return row
