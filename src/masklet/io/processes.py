@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,13 @@ def work_through(
     if processes == 1 or len(items) < 2:
         yield from ((item, work(item)) for item in items)
         return
-    with ProcessPoolExecutor(min(processes, len(items)), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(processes, len(items)),
+        multiprocessing.get_context("spawn"),
+        # Ctrl-C reaches every process: workers end at once, and only this one tells of it.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    ) as pool:
         waiting = {pool.submit(work, item): item for item in items}
         try:
             for done in as_completed(waiting):
