@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from sides import Worker, config_file, hardware, seeded_checkpoint, write_clip
 
-MEAN_TOLERANCE = 0.03
+MEAN_TOLERANCE = 0.06  # mixing up two temporal slots moves a mask by so much
+MEDIAN_TOLERANCE = 5e-3
 HEIGHT, WIDTH = 90, 120
 
 
@@ -92,28 +93,28 @@ def random_options(choose: random.Random) -> dict[str, Any]:
     return {"overrides": overrides, "postprocessing": choose.random() < 0.7}
 
 
-def compare(ours: Path, theirs: Path, script: list[dict[str, Any]], only_common: bool) -> tuple[float, str]:
-    """The largest mean difference of a mask, and the first answer that does not fit ("" if all do).
+def compare(ours: Path, theirs: Path, script: list[dict[str, Any]], only_common: bool) -> tuple[list[float], str]:
+    """The mean differences of all masks, and the first answer that does not fit ("" if all do).
 
     After a prompt only the prompted object's mask counts: officially the others' may be out of date, as a correction
     not yet settled is looked up among conditioning or among tracked frames, whichever the prompted object belongs to.
     """
     with np.load(ours) as a, np.load(theirs) as b:
         if set(a.files) != set(b.files) and not only_common:
-            return float("inf"), f"other answers: {sorted(set(a.files) ^ set(b.files))[:3]}"
-        worst, misfit = 0.0, ""
+            return [float("inf")], f"other answers: {sorted(set(a.files) ^ set(b.files))[:3]}"
+        differences, misfit = [0.0], ""
         for key in (key for key in a.files if key in b.files):
             if a[key].shape != b[key].shape:
-                return float("inf"), f"{key}: shape {a[key].shape} against {b[key].shape}"
+                return [float("inf")], f"{key}: shape {a[key].shape} against {b[key].shape}"
             if key.endswith("_masks"):
                 step = script[int(key[1:].split("_")[0])]
                 rows = a[key.replace("_masks", "_ids")] == step["obj"] if "obj" in step else slice(None)
-                difference = float(np.abs(a[key] - b[key])[rows].mean((1, 2)).max(initial=0))
-                worst = max(worst, difference)
-                misfit = misfit or (f"from {key} on" if difference > MEAN_TOLERANCE else "")
+                found = np.abs(a[key] - b[key])[rows].mean((1, 2)).tolist()
+                differences += found
+                misfit = misfit or (f"from {key} on" if max(found, default=0) > MEAN_TOLERANCE else "")
             elif a[key].tolist() != b[key].tolist():
-                return float("inf"), f"{key}: {a[key].tolist()} against {b[key].tolist()}"
-    return worst, misfit
+                return [float("inf")], f"{key}: {a[key].tolist()} against {b[key].tolist()}"
+    return differences, misfit
 
 
 def main() -> None:
@@ -123,13 +124,13 @@ def main() -> None:
     parser.add_argument("--num-scripts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("random_scripts.json"))
+    parser.add_argument("--json", type=Path, default=Path("random_scripts.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         rows = run(options, Path(temporary))
-    options.out.write_text(json.dumps({"hardware": hardware(), "scripts": rows}, indent=1))
+    options.json.write_text(json.dumps({"hardware": hardware(), "scripts": rows}, indent=1))
     failed = [row for row in rows if not row["agrees"]]
-    print(f"{len(rows) - len(failed)} of {len(rows)} scripts agree; details in {options.out}")
+    print(f"{len(rows) - len(failed)} of {len(rows)} scripts agree; details in {options.json}")
     sys.exit(bool(failed))
 
 
@@ -161,11 +162,14 @@ def run(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         }
         # Where the official code trips over itself ours may go on; up to there the answers must be the same.
         tripped = (outcome["official"] or "").startswith("AssertionError")
-        worst, misfit = compare(folder / "ours.npz", folder / "official.npz", script, only_common=tripped)
-        agrees = worst <= MEAN_TOLERANCE and (tripped or bool(outcome["ours"]) == bool(outcome["official"]))
+        differences, misfit = compare(folder / "ours.npz", folder / "official.npz", script, only_common=tripped)
+        worst, median = max(differences), float(np.median(differences))
+        same = worst <= MEAN_TOLERANCE and median <= MEDIAN_TOLERANCE
+        agrees = same and (tripped or bool(outcome["ours"]) == bool(outcome["official"]))
         outcome = {name: stopped and stopped[:60] for name, stopped in outcome.items()}
         print(f"seed {seed}: {'agrees' if agrees else 'DIFFERS'}, worst mean difference {worst:.2g}", misfit, outcome)
-        rows.append({"seed": seed, "agrees": agrees, "worst": worst, "misfit": misfit, **outcome, "script": script})
+        figures = {"agrees": agrees, "worst": worst, "median": median, "misfit": misfit}
+        rows.append({"seed": seed, **figures, **outcome, "script": script})
     for worker in workers.values():
         worker.close()
     return rows

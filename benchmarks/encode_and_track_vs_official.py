@@ -1,0 +1,77 @@
+"""Time to encode a picture and to track a frame, beside the official package's.
+
+    python benchmarks/encode_and_track_vs_official.py --official /path/to/python/with/sam2
+
+Each package runs in a process of its own environment, and they take turns, so that a busy machine slows both. Prints
+the median of each and of the ratios, writes JSON with the hardware, and fails where ours is slower than `--most`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sides import Worker, config_file, hardware, seeded_checkpoint, write_clip
+
+CLIP_FRAMES = 40
+
+
+def take_turns(workers: dict[str, Worker], what: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side, round by round; every other round begins with the other side."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(rounds):
+        order = list(workers) if turn % 2 == 0 else list(workers)[::-1]
+        for name in order:
+            seconds[name].append(workers[name].ask(what))
+    return seconds
+
+
+def summary(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    ratios = [ours / official for ours, official in zip(seconds["ours"], seconds["official"], strict=True)]
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {"seconds": seconds, "median": medians, "ratios": ratios, "median_ratio": statistics.median(ratios)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--official", required=True, help="Python of an environment with the official package")
+    parser.add_argument("--checkpoint", default="sam2.1_hiera_t", help="which seeded weights")
+    parser.add_argument("--objects", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--most", type=float, default=1.05, help="largest median ratio allowed")
+    parser.add_argument("--json", type=Path, default=Path("encode_and_track.json"))
+    options = parser.parse_args()
+
+    workers = {
+        "ours": Worker(sys.executable, "masklet.sam2", options.threads),
+        "official": Worker(options.official, "sam2", options.threads),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        model = {
+            "config": config_file(options.checkpoint),
+            "checkpoint": str(seeded_checkpoint(options.checkpoint, Path(folder))),
+        }
+        clip = write_clip(Path(folder) / "clip", CLIP_FRAMES)
+        for worker in workers.values():
+            worker.ask("prepare_encode", **model)
+            worker.ask("prepare_frame", **model, clip=str(clip), num_objects=options.objects)
+        rows = {what: summary(take_turns(workers, what, options.rounds)) for what in ("encode", "frame")}
+    for worker in workers.values():
+        worker.close()
+
+    for what, row in rows.items():
+        ours, official = row["median"]["ours"], row["median"]["official"]
+        print(f"{what:6}  ours {ours:6.2f} s   official {official:6.2f} s   median ratio {row['median_ratio']:.3f}")
+    report = {"hardware": hardware(), "versions": [worker.versions for worker in workers.values()], **vars(options)}
+    options.json.write_text(json.dumps({**report, "rows": rows}, indent=1, default=str))
+    sys.exit(any(row["median_ratio"] > options.most for row in rows.values()))
+
+
+if __name__ == "__main__":
+    main()
