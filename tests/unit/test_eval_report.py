@@ -112,6 +112,8 @@ class Doubling:
         self.broken = broken
         self.done: list[str] = []
 
+    processes = 1
+
     def state(self, item: str) -> str:
         return self.stamp
 

@@ -15,7 +15,9 @@ Model = Annotated[str, typer.Option("--model", help="Name of a model, or its fil
 Out = Annotated[Path, typer.Option("--out", help="Folder for results; started again, what is there is not done again.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the square picture that the model sees.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; what is there if not given.")]
-Processes = Annotated[int | None, typer.Option(min=1, help="Clips at the same time; one a core if not given.")]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Clips at the same time; if not given, one for each core, or one on a GPU.")
+]
 Layout = Annotated[
     str | None,
     typer.Option(help="davis2016, davis2017, lvos, sav, mose or youtube-vos; recognised if not given."),

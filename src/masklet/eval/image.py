@@ -78,6 +78,11 @@ class ImageRun:
         masks = {int(number): index == number for number in np.unique(index) if number}
         return {number: mask for number, mask in masks.items() if np.count_nonzero(mask) >= self.min_area}
 
+    @property
+    def processes(self) -> int:
+        """As many as the model can be held by."""
+        return self.model.processes
+
     def state(self, item: str) -> str:
         """Nothing beside the settings."""
         return ""

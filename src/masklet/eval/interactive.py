@@ -73,6 +73,11 @@ class InteractiveRun:
         protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
         return dataset_settings(self.data) | model_settings(self.model) | protocol
 
+    @property
+    def processes(self) -> int:
+        """As many as the model can be held by."""
+        return self.model.processes
+
     def state(self, item: str) -> str:
         """Nothing beside the settings."""
         return ""

@@ -61,6 +61,8 @@ def boundary_f(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance
     true_contour, predicted_contour = contour(truth), contour(predicted)
     if not true_contour.any() or not predicted_contour.any():
         return float(true_contour.any() == predicted_contour.any())
+    window = _extent(true_contour | predicted_contour)
+    true_contour, predicted_contour = true_contour[window], predicted_contour[window]
     precision = _within(predicted_contour, true_contour, radius)
     recall = _within(true_contour, predicted_contour, radius)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -114,6 +116,12 @@ def _check_pair(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> None:
         )
     if truth.dtype != bool or predicted.dtype != bool:
         raise InputError(f"masks to compare must be boolean; got {truth.dtype} and {predicted.dtype}")
+
+
+def _extent(pixels: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns that hold all pixels that are set; distances between these need nothing outside."""
+    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _within(contour_pixels: NDArray[np.bool_], other: NDArray[np.bool_], radius: int) -> float:

@@ -37,6 +37,13 @@ class ModelChoice:
     device: str | None = None
     threads: int = 1
 
+    @property
+    def processes(self) -> int:
+        """How many share the work if not said: one for each core, but a GPU is not shared."""
+        from masklet.checkpoints import choose_device
+
+        return (os.cpu_count() or 1) if choose_device(self.device).type == "cpu" else 1
+
     @contextmanager
     def loaded(self) -> Iterator[Network]:
         """The model, loaded once a process, and for the while of the block the number of threads."""
@@ -63,6 +70,11 @@ class Measure(Protocol):
         """What the figures depend on, ready for JSON."""
         ...
 
+    @property
+    def processes(self) -> int:
+        """How many processes share the work if not said."""
+        ...
+
     def state(self, item: str) -> str:
         """What else the result of an item depends on, and may change between runs; "" where nothing does."""
         ...
@@ -81,8 +93,8 @@ def measure_all(
     """The result of every item, in order, and the seconds spent on all of them together.
 
     out: the folder that keeps each result as it is done; what is there from an earlier run with the same settings is
-    not done again; processes: at the same time, None for one a core; on_done: told of each item that is finished, those
-    found too. Raises `InputError` where the folder is of a run with other settings, and what the measure raises.
+    not done again; processes: at the same time, None for what the measure says; on_done: told of each item that is
+    finished, those found too. Raises `InputError` where the folder is of a run with other settings, and what the measure raises.
     """
     _claim(out, measure.settings)
     files = {item: make_folder(out / RESULT_FOLDER) / f"{item.replace('/', '__')}.json" for item in measure.items}
@@ -92,7 +104,7 @@ def measure_all(
             on_done(item)
         else:
             waiting.append(item)
-    for item, result in work_through(_Timed(measure), waiting, processes or os.cpu_count() or 1):
+    for item, result in work_through(_Timed(measure), waiting, measure.processes if processes is None else processes):
         write_json(files[item], result)
         on_done(item)
     results = {item: read_json(file) for item, file in files.items()}

@@ -7,6 +7,7 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ class MaskScores:
     @property
     def settings(self) -> dict[str, Any]:
         return dataset_settings(self.truth) | {"predicted": str(self.predicted)}
+
+    @property
+    def processes(self) -> int:
+        """One for each core."""
+        return os.cpu_count() or 1
 
     def state(self, item: str) -> str:
         """The names, sizes and times of an item's predictions, as a digest: they may be made anew."""
@@ -106,6 +112,11 @@ class VosRun:
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
         return MaskScores(self.data, self.out / "predictions")
+
+    @property
+    def processes(self) -> int:
+        """As many as the model can be held by."""
+        return self.model.processes
 
     def state(self, item: str) -> str:
         """Nothing beside the settings."""
