@@ -31,8 +31,9 @@ TINY_HIERA = ModelConfig(
 def tiny_model(config: ModelConfig = TINY_CONVNET, seed: int = 0) -> Network:
     """A random network in which memories and pointers move the masks a good deal, and most objects are present."""
     generator = torch.Generator().manual_seed(seed)
-    model = Network(config)
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        model = Network(config)
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
                 gain = 4.0 if "cross_attn_image.out_proj" in name or name.startswith("obj_ptr_proj.layers.2") else 1.0

@@ -26,11 +26,12 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
     """
     if model.device.type == "cpu":
         _require_cpp_compiler()
-    # The picture's size is fixed; memories fill up over the first sixteen frames and objects come and go.
-    model.encode = torch.compile(model.encode, dynamic=False)  # type: ignore[method-assign]
-    model.condition = torch.compile(model.condition, dynamic=True)  # type: ignore[method-assign]
-    model.decode = torch.compile(model.decode, dynamic=True)  # type: ignore[method-assign]
-    model.remember = torch.compile(model.remember, dynamic=True)  # type: ignore[method-assign]
+    model.encode = torch.compile(model.encode)  # type: ignore[method-assign]
+    # Memories fill up over the first sixteen frames and objects come and go: those sizes become symbols when they are
+    # first seen to change, all others stay numbers.
+    model.condition = torch.compile(model.condition)  # type: ignore[method-assign]
+    model.decode = torch.compile(model.decode)  # type: ignore[method-assign]
+    model.remember = torch.compile(model.remember)  # type: ignore[method-assign]
     return model
 
 
