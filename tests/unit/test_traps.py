@@ -1,4 +1,4 @@
-"""Each trap of SAM 2's official semantics (listed in ARCHITECTURE.md), held by a test of its own."""
+"""Each trap of SAM 2's official semantics, held by a test of its own."""
 
 from __future__ import annotations
 
