@@ -94,8 +94,8 @@ def measure_all(
 
     out: the folder that keeps each result as it is done; what is there from an earlier run with the same settings is
     not done again; processes: at the same time, None for what the measure says; on_done: told of each item that is
-    finished, those found too. Raises `InputError` where the folder is of a run with other settings, and what the measure
-    raises.
+    finished, those found too. Raises `InputError` where the folder is of a run with other settings, and what the
+    measure raises.
     """
     _claim(out, measure.settings)
     files = {item: make_folder(out / RESULT_FOLDER) / f"{item.replace('/', '__')}.json" for item in measure.items}
