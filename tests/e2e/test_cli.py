@@ -68,7 +68,7 @@ def test_a_picture_is_segmented_from_a_click(model, picture, tmp_path, capsys) -
         str(tmp_path / name) for name in ("overlay.png", "masks.png", "masklets.json")
     ]
     found = json.loads((tmp_path / "masklets.json").read_text())
-    assert (found["name"], found["size"], found["model"]) == ("square.png", [48, 64], "tiny-test")
+    assert (found["name"], found["size"], found["model"]) == ("square.png", [48, 64], "tiny-convnet")
     (record,) = found["objects"][0]["frames"]
     np.testing.assert_array_equal(decode_rle(record["segmentation"]), read_index_png(tmp_path / "masks.png") == 1)
     assert record["iou"] is not None

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from masklet.checkpoints import load
 from masklet.errors import OutputError, PromptError
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png
@@ -15,13 +14,12 @@ from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import track_to_folder
 from masklet.types import Prompt
 from odd_clips import moving_square
-
-from .tiny_model import save_tiny_model
+from tiny import tiny_model
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return load(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+def model():
+    return tiny_model()
 
 
 PROMPTS = [

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from masklet.config import ConvNetConfig, ModelConfig
 from masklet.errors import DeviceError
-from masklet.model.network import Network
 from masklet.ops.boxes import mask_boxes
 from masklet.predict import demo, demo_scene
-
-TINY = ModelConfig(
-    "tiny-test", ConvNetConfig((8, 8, 16, 16), (1, 1, 1, 1)), 64, 64, memory_width=32, memory_layers=1, feedforward=64
-)
+from tiny import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +41,8 @@ def test_a_later_object_hides_an_earlier_one(scene) -> None:
 
 def test_a_run_leaves_every_picture_it_names(scene, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(demo, "demo_scene", lambda: scene)
-    torch.manual_seed(0)
     told = []
-    report = demo.run_demo(Network(TINY).eval(), tmp_path / "out", on_frame=lambda *now: told.append(now))
+    report = demo.run_demo(tiny_model(), tmp_path / "out", on_frame=lambda *now: told.append(now))
     for path in (report.pictures, report.frames, report.clip.overlay, report.clip.masks, report.clip.masklets):
         assert path.exists()
         assert str(path) in report.text
