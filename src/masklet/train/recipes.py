@@ -60,8 +60,9 @@ def nano(data: Path, font: Path | None = None) -> Recipe:
         (
             _nano_stage("128 first prompts", 128, 700, 1.2e-3, 0.9, (stills(16, 4, 0),), warmup=100),
             _nano_stage("128", 128, 900, 1.0e-3, 0.3, (stills(16, 2, 1),)),
-            _nano_stage("192", 192, 850, 8e-4, 0.5, (stills(10, 1, 3, 0.5), clips(3, 0.5))),
-            _nano_stage("256", 256, 850, 6e-4, 0.05, (stills(6, 1, 3, 0.55), clips(2, 0.45))),
+            _nano_stage("192", 192, 700, 8e-4, 0.5, (stills(10, 1, 3, 0.5), clips(3, 0.5))),
+            _nano_stage("192 more clips", 192, 400, 6e-4, 0.5, (stills(10, 1, 3, 0.35), clips(3, 0.65))),
+            _nano_stage("256", 256, 400, 4e-4, 0.03, (stills(6, 1, 3, 0.45), clips(2, 0.55))),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
     )
