@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from colour_network import ColourNetwork, paint
-from masklet import FoundMasks, Size, everything
+from masklet import CONFIGS, FoundMasks, Size, everything
 from masklet.errors import InputError
 from masklet.ops.boxes import box_iou, mask_boxes
 from masklet.ops.crops import Crop
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict import mask_finder
-from masklet.predict.everything_options import PRESETS
+from masklet.predict.everything_options import PRESETS, choose_options
 from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
 RED, GREEN, BLUE = (230, 40, 40), (40, 220, 60), (40, 60, 240)
@@ -107,7 +107,7 @@ def test_crops_find_small_things_and_each_is_encoded_once(model):
 
 def test_masks_cut_off_by_a_crop_are_left_out(model):
     picture = paint([(8, 40, 248, 80, RED)], 256, 256)
-    found = everything(picture, model, points_per_side=8, crop_n_layers=1)
+    found = everything(picture, model, points_per_side=8, crop_n_layers=1, stability_score_thresh=0.95)
     red = [mask for mask in found if (picture[int(mask.point[1]), int(mask.point[0])] == RED).all()]
     assert [mask.box for mask in red] == [(8, 40, 248, 80)]
 
@@ -157,6 +157,15 @@ def test_presets_find_everything(model, preset):
     assert len(found) == 4
     for thing in [*things, (0, 0, 256, 256)]:
         assert has_box(found, thing[:4])
+
+
+def test_thresholds_suit_the_model_unless_they_are_given():
+    small = choose_options("default", {}, CONFIGS["nano"])
+    released = choose_options("default", {}, CONFIGS["sam2.1-tiny"])
+    assert (released.pred_iou_thresh, released.stability_score_thresh) == (0.8, 0.95)
+    assert small.pred_iou_thresh < released.pred_iou_thresh
+    assert small.stability_score_thresh < released.stability_score_thresh
+    assert choose_options("default", {"pred_iou_thresh": 0.6}, CONFIGS["nano"]).pred_iou_thresh == 0.6
 
 
 @pytest.mark.parametrize(

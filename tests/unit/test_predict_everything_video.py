@@ -17,7 +17,7 @@ from masklet.model.network import Network
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.crops import Crop
 from masklet.ops.rle import encode_rle
-from masklet.predict.everything_options import choose_options
+from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.everything_video import MaskletRules, MaskletSearch, later_doubles
 from masklet.predict.mask_finder import FoundMask, MaskFinder
 from tiny import tiny_clip, tiny_model
@@ -123,7 +123,7 @@ class GivenMask(MaskFinder):
     """Finds one mask, whatever the picture."""
 
     def __init__(self, model: Network, mask: np.ndarray) -> None:
-        super().__init__(model, choose_options("fast", {}))
+        super().__init__(model, EverythingOptions())
         self.mask = mask
 
     def find(self, image: np.ndarray, where: np.ndarray | None = None) -> list[FoundMask]:
@@ -154,7 +154,7 @@ def test_memory_is_constant_on_an_endless_source():
 
     model = tiny_model()
     session = VideoSession(model, endless(), keep="window")
-    options = choose_options("fast", {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0})
+    options = EverythingOptions(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
     rules = MaskletRules(max_objects=2, look_every=5, min_stability=0, duplicate_iou=1, patience=1000)
     held = []
     for result in islice(MaskletSearch(session, MaskFinder(model, options), rules).run(), 48):

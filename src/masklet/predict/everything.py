@@ -66,14 +66,14 @@ def everything(
 
     image: a path, PIL image, array or tensor, see `masklet.io.images.read_image`; model: from `masklet.load`, or a name
     or file for it; preset: "fast", "default" or "thorough"; changes: any of `EverythingOptions` by name, such as
-    `points_per_side=16` or `pred_iou_thresh=0.7`. Full-size masks are packed batch by batch, so that memory does not
-    grow with their number.
+    `points_per_side=16` or `pred_iou_thresh=0.7`. Thresholds are the official ones, but lower for small models.
+    Full-size masks are packed batch by batch, so that memory does not grow with their number.
 
     Raises `InputError` for a picture that cannot be read, an unknown preset or option, or a value out of range.
     Source: SAM paper, section 4 and appendix B; official `automatic_mask_generator.py`.
     """
-    options = choose_options(preset, changes)
     picture = read_image(image)
     network = model if isinstance(model, Network) else load(model)
+    options = choose_options(preset, changes, network.config)
     found = MaskFinder(network, options).find(picture)
     return FoundMasks(Size(*picture.shape[:2]), tuple(found))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masklet.config import HieraConfig, ModelConfig
 from masklet.errors import InputError
 from masklet.ops.crops import point_grid
 
@@ -90,12 +91,21 @@ PRESETS: dict[str, EverythingOptions] = {
 one by one, for small things, and refines each mask."""
 
 
-def choose_options(preset: str, changes: dict[str, Any]) -> EverythingOptions:
-    """A preset with changes. Raises `InputError` for an unknown preset or option."""
+UNSURE = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
+"""Thresholds for small models of our own, which think less of their masks than the releases for which the official
+thresholds were chosen: with those, they would find nothing."""
+
+
+def choose_options(preset: str, changes: dict[str, Any], model: ModelConfig) -> EverythingOptions:
+    """A preset with thresholds that suit the model, then the changes.
+
+    Raises `InputError` for an unknown preset or option.
+    """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
     known = [field.name for field in fields(EverythingOptions)]
     for name in changes:
         if name not in known:
             raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
-    return replace(PRESETS[preset], **changes)
+    thresholds = {} if isinstance(model.trunk, HieraConfig) else UNSURE
+    return replace(PRESETS[preset], **{**thresholds, **changes})

@@ -79,8 +79,8 @@ def everything_video(
     Raises `InputError` for a source that cannot be read, an unknown preset or option, or a value out of range; while
     iterating `BrokenVideo` where the file breaks off, all frames before having been yielded.
     """
-    options = choose_options(preset, changes)
     network = model if isinstance(model, Network) else load(model)
+    options = choose_options(preset, changes, network.config)
     session = VideoSession(network, source, keep="window", policy=policy)
     return MaskletSearch(session, MaskFinder(network, options), rules or MaskletRules()).run()
 
