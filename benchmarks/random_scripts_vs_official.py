@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from sides import Worker, config_file, hardware, seeded_checkpoint, write_clip
 
 MEAN_TOLERANCE = 0.06  # mixing up two temporal slots moves a mask by so much

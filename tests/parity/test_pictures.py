@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from masklet.sam2.build_sam import build_sam2
+from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
 from parity import scenes
 from parity.goldens import LOW_RES_STEP, Golden, load_golden
 from parity.scripts import MASK_STEP

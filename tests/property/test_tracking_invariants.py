@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
 from masklet.errors import InputError, PromptError
 from masklet.predict.stream import Stream
 from masklet.predict.video import VideoSession
 from masklet.tracking.memory import MAX_POINTERS, plan_recall
 from masklet.tracking.policy import DEFAULT, OFFICIAL
+from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
 CLOSE = 1e-4
 FIRST, LATE, MASKED = 1, 9, 4

@@ -98,7 +98,8 @@ def test_every_frame_is_decoded_and_prompted_ones_again_for_each_click(model):
 
 def test_one_click_and_tracking_give_three_masks_and_all_else_one(model):
     plan = SessionPlan("click", prompted=(0,), corrected=(0,))
-    counts = [d.decoded.candidates.iou.shape[1] for d in make_session(model, plan, Annotator(corrections=1)).decodings()]
+    session = make_session(model, plan, Annotator(corrections=1))
+    counts = [d.decoded.candidates.iou.shape[1] for d in session.decodings()]
     assert counts == [3, 1, 3, 3]
     boxed = make_session(model, SessionPlan("box", (0,), ()), Annotator()).decodings()
     assert next(boxed).decoded.candidates.iou.shape[1] == 1

@@ -182,7 +182,7 @@ class MaskFinder:
                 rle=encode_rle(whole),
                 area=int(areas[index]),
                 box=(x0, y0, x1, y1),
-                iou=iou[index],
+                iou=iou[int(index)],
                 stability=float(stability[index]),
                 point=(x + crop.x0, y + crop.y0),
                 crop=crop,
