@@ -46,7 +46,7 @@ class MaskletRules:
     look_every: int = 12
     max_covered: float = 0.5
     min_part: float = 0.0005
-    min_stability: float = 0.5
+    min_stability: float = 0.25
     duplicate_iou: float = 0.7
     patience: int = 2
 

@@ -173,7 +173,7 @@ class MaskFinder:
         boxes = mask_boxes(masks) + np.array((crop.x0, crop.y0) * 2)
         cut = touches_cut(_between_centres(boxes), crop, view.size)
         sound = (stability >= options.stability_score_thresh) & (areas >= options.min_area)
-        for index in np.flatnonzero(sound & ~cut):
+        for index in np.flatnonzero(sound & ~cut).tolist():
             whole = np.zeros(view.size, bool)
             whole[crop.window] = masks[index]
             x, y = xy[index].tolist()
