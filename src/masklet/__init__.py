@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from masklet.checkpoints import load
     from masklet.config import CONFIGS, ModelConfig
     from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
+    from masklet.model.compiled import compile_model
     from masklet.predict.everything import FoundMasks, everything
     from masklet.predict.everything_video import MaskletRules, everything_video
     from masklet.predict.image import ImageEmbedding, ImagePredictor
@@ -40,6 +41,7 @@ _HOMES = {
     "Size": "types",
     "Stream": "predict.stream",
     "VideoSession": "predict.video",
+    "compile_model": "model.compiled",
     "everything": "predict.everything",
     "everything_video": "predict.everything_video",
     "load": "checkpoints",
@@ -66,6 +68,7 @@ __all__ = [
     "Stream",
     "VideoSession",
     "__version__",
+    "compile_model",
     "everything",
     "everything_video",
     "load",
