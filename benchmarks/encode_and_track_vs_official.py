@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--official", required=True, help="Python of an environment with the official package")
     parser.add_argument("--checkpoint", default="sam2.1_hiera_t", help="which seeded weights")
     parser.add_argument("--objects", type=int, default=1)
+    parser.add_argument("--video-size", type=int, default=1024, help="side at which the model looks at a clip")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most", type=float, default=1.05, help="largest median ratio allowed")
@@ -60,7 +61,10 @@ def main() -> None:
         clip = write_clip(Path(folder) / "clip", CLIP_FRAMES)
         for worker in workers.values():
             worker.ask("prepare_encode", **model)
-            worker.ask("prepare_frame", **model, clip=str(clip), num_objects=options.objects)
+            worker.ask(
+                "prepare_frame", **model, clip=str(clip), num_objects=options.objects, image_size=options.video_size
+            )
+            print(f"{worker.versions['package']} is ready")
         rows = {what: summary(take_turns(workers, what, options.rounds)) for what in ("encode", "frame")}
     for worker in workers.values():
         worker.close()

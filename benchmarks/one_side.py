@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from parity import scenes
 from parity.scripts import carry_out
 
-WARM_FRAMES = 8  # after so many a frame recalls all it ever will but for object pointers
+WARM_FRAMES = 7  # after so many a frame recalls all it ever will but for object pointers
 
 
 class Side:
@@ -57,9 +57,9 @@ class Side:
         self.picture_predictor.set_image(picture)
         return time.perf_counter() - begin
 
-    def prepare_frame(self, config: str, checkpoint: str, clip: str, num_objects: int) -> None:
+    def prepare_frame(self, config: str, checkpoint: str, clip: str, num_objects: int, image_size: int) -> None:
         """Build the video predictor, prompt objects and track until the memory is full."""
-        predictor = self._video(config, checkpoint, [], True)
+        predictor = self._video(config, checkpoint, [f"++model.image_size={image_size}"], True)
         state = predictor.init_state(clip)
         for number in range(num_objects):
             box = np.array([40 + 20 * number, 40, 240 + 20 * number, 240], np.float32)
