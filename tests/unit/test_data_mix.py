@@ -72,7 +72,14 @@ def test_a_batch_holds_clips_of_one_length_and_both_lengths_come():
 
 def test_resuming_in_worker_processes_goes_on_exactly():
     batches = Batches(mix(), clips_per_batch=2, num_objects=2)
-    loader = DataLoader(batches, batch_size=None, sampler=range(5, 9), num_workers=2, worker_init_fn=start_worker)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(5, 9),
+        num_workers=2,
+        worker_init_fn=start_worker,
+        multiprocessing_context="spawn",
+    )
     assert all(same(loaded, batches[step]) for loaded, step in zip(loader, range(5, 9), strict=True))
 
 

@@ -65,7 +65,8 @@ class Mix:
 class Batches:
     """Batch after batch of a mix, by step number; a map-style dataset for `torch.utils.data.DataLoader`.
 
-    Use it as `DataLoader(batches, batch_size=None, sampler=range(first_step, last_step), worker_init_fn=start_worker)`.
+    Use it as `DataLoader(batches, batch_size=None, sampler=range(first_step, last_step), worker_init_fn=start_worker,
+    multiprocessing_context="spawn")`: OpenCV's threads do not survive a fork.
 
     clips_per_batch: on each process; num_objects: rows for objects in each clip; repeat, min_area: see `collate`;
     rank, world_size: this process among those that share a step. The processes' batches joined in order of rank are

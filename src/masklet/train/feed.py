@@ -123,6 +123,8 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_start,
+        # A forked worker would inherit OpenCV's and OpenMP's locks without the threads that hold them, and hang.
+        multiprocessing_context="spawn" if workers else None,
     )
     yield from loader
 
