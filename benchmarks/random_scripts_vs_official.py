@@ -2,7 +2,9 @@
 
     python benchmarks/random_scripts_vs_official.py --official /path/to/python/with/sam2 --num-scripts 50
 
-Prints one line per script and writes JSON; fails where masks differ by more than the parity suite allows.
+Prints one line per script and writes JSON; fails where masks differ. On random weights rounding about doubles from
+frame to frame, and a near tie between three masks can fall either way, so that one script in ten or so differs late in
+a pass without a cause: look at how a difference begins. One of meaning begins at once.
 """
 
 from __future__ import annotations
