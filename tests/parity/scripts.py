@@ -36,7 +36,7 @@ def carry_out(
                 keep(f"s{number}_f{frame}", ids, masks)
             answers[f"s{number}_order"] = np.array(order)
         elif step["op"] == "remove":
-            predictor.remove_object(state, step["obj"])
+            answers[f"s{number}_ids"] = np.array(predictor.remove_object(state, step["obj"])[0])
         elif step["op"] == "reset":
             predictor.reset_state(state)
         else:
