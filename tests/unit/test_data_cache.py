@@ -1,6 +1,8 @@
 """The prepared cache of stills."""
 
 import pickle
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -48,6 +50,21 @@ def test_a_cache_that_is_there_is_used_and_another_side_builds_anew(pairs, tmp_p
         build_cache(pairs, tmp_path / "cache", side, on_progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)] * 2
     assert CachedStills(tmp_path / "cache").clip(0, np.random.default_rng(0)).size == (13, 20)
+
+
+def test_a_second_process_may_build_the_same_cache_meanwhile(pairs, tmp_path):
+    build = (
+        "from masklet.data.cache import build_cache; from masklet.data.layouts.pairs import PairFolder; "
+        f"build_cache(PairFolder({str(pairs.folder)!r}), {str(tmp_path / 'cache')!r}, 30)"
+    )
+
+    def interfere(done, total):
+        if done == 1:
+            subprocess.run([sys.executable, "-c", build], check=True)
+
+    cache = build_cache(pairs, tmp_path / "cache", 30, on_progress=interfere)
+    assert [cache.clip(number, np.random.default_rng(0)).size for number in range(3)] == [(20, 30)] * 3
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["index.json", "pictures.bin"]
 
 
 def test_a_cache_can_be_pickled_after_use(pairs, tmp_path):

@@ -21,6 +21,9 @@ def nano(
     data: Data,
     out: Out,
     font: Annotated[Path | None, typer.Option(help="Font with colour emoji, to vary synthetic scenes.")] = None,
+    artwork: Annotated[
+        Path | None, typer.Option(help="The Open Clip Art Library as PNG files (Debian: openclipart-png).")
+    ] = None,
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
@@ -29,7 +32,7 @@ def nano(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    typer.echo(begin(recipes.nano(data, font), out, Pace(workers=workers, tensorboard=tensorboard), device))
+    typer.echo(begin(recipes.nano(data, font, artwork), out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()

@@ -42,13 +42,15 @@ def build_cache(
         ready = CachedStills(folder)
         if (ready.longest_side, len(ready)) == (longest_side, len(dataset)):
             return ready
+    # Processes that train together may build one cache at once: they write the same bytes, each to a file of its own.
+    partial = f"partial-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        entries = _pack(dataset, folder / "pictures.bin.partial", longest_side, on_progress)
-        os.replace(folder / "pictures.bin.partial", folder / "pictures.bin")
+        entries = _pack(dataset, folder / f"pictures.bin.{partial}", longest_side, on_progress)
+        os.replace(folder / f"pictures.bin.{partial}", folder / "pictures.bin")
         index = {"format": FORMAT, "longest_side": longest_side, "entries": entries}
-        (folder / "index.json.partial").write_text(json.dumps(index))
-        os.replace(folder / "index.json.partial", folder / "index.json")
+        (folder / f"index.json.{partial}").write_text(json.dumps(index))
+        os.replace(folder / f"index.json.{partial}", folder / "index.json")
     except OSError as error:
         raise OutputError(f"cannot write the cache {folder}: {error}") from error
     return CachedStills(folder)

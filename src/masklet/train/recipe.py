@@ -38,9 +38,10 @@ class Source:
 class Synthetic:
     """Scenes painted from stills: things cut out of them, disguised, drawn and borrowed, over them as backgrounds.
 
-    stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs: how often a thing is of
-    that kind, relative to the others; font: a file with colour glyphs, None to leave them out; motion: how far things
-    and the camera move in a clip, relative to `MotionRange`, which suits longer clips.
+    stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs, drawings: how often a
+    thing is of that kind, relative to the others; font: a file with colour glyphs, None to leave them out; artwork:
+    folders of drawings with a transparent ground, may be none; motion: how far things and the camera move in a clip,
+    relative to `MotionRange`, which suits longer clips.
     """
 
     stills: tuple[Source, ...]
@@ -49,7 +50,9 @@ class Synthetic:
     disguises: float = 0.25
     shapes: float = 0.2
     glyphs: float = 0.1
+    drawings: float = 0.3
     font: str | None = None
+    artwork: tuple[Source, ...] = ()
     motion: float = 1.0
 
 

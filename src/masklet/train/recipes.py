@@ -23,11 +23,19 @@ PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, 
 """The augmentation of clips in the paper and in the official fine-tuning configuration."""
 
 
-def nano(data: Path, font: Path | None = None) -> Recipe:
-    """Our small model from scratch: stills at 128 pixels, then stills and clips in turn at growing sizes.
+ARTWORK = (
+    *("animals", "buildings", "containers", "decorations", "education", "electronics", "food", "office", "people"),
+    *("plants", "recreation", "science", "tools", "transportation", "unsorted"),
+)
+"""The folders of the Open Clip Art Library that show things, rather than icons, stars and flags."""
 
-    data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs.
-    The lengths are those that the weights in the package were trained with.
+
+def nano(data: Path, font: Path | None = None, artwork: Path | None = None) -> Recipe:
+    """Our small model from scratch: stills at 128 pixels, then stills and clips in turn at growing sizes, twice over.
+
+    data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
+    artwork: the Open Clip Art Library as PNG files. The lengths are those that the weights in the package were trained
+    with.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -37,22 +45,29 @@ def nano(data: Path, font: Path | None = None) -> Recipe:
         weight=0.35,
         font=None if font is None else str(font),
     )
-    mix = (
+    drawings = () if artwork is None else tuple(Source(str(artwork / name), cached=True) for name in ARTWORK)
+    varied = replace(scenes, weight=0.55, artwork=drawings)
+    photographs = (
         replace(cats, weight=0.25),
         replace(fashion, weight=0.22, merge=0.75),
         replace(coco, weight=0.1),
         replace(nuclei, weight=0.08),
-        scenes,
     )
 
-    def stills(clips: int, objects: int, corrections: int, weight: float = 1.0) -> Part:
+    def stills(clips: int, objects: int, corrections: int, weight: float = 1.0, made: Synthetic = scenes) -> Part:
         annotator = Annotator(mask_share=0.0, box_share=0.5, corrections=corrections)
-        return Part(mix, clips, sessions=2, objects=objects, weight=weight, annotator=annotator)
+        return Part((*photographs, made), clips, sessions=2, objects=objects, weight=weight, annotator=annotator)
 
-    def clips(clips: int, weight: float) -> Part:
+    def clips(clips: int, weight: float, made: Synthetic = scenes) -> Part:
         annotator = Annotator(mask_share=0.4, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
-        moved = (replace(scenes, motion=0.5),)
+        moved = (replace(made, motion=0.5),)
         return Part(moved, clips, frames=4, sessions=2, objects=3, weight=weight, annotator=annotator)
+
+    def varied_stills(clips: int, objects: int, corrections: int, weight: float) -> Part:
+        return stills(clips, objects, corrections, weight, varied)
+
+    def varied_clips(num: int, weight: float) -> Part:
+        return clips(num, weight, varied)
 
     return Recipe(
         "nano",
@@ -63,6 +78,9 @@ def nano(data: Path, font: Path | None = None) -> Recipe:
             _nano_stage("192", 192, 700, 8e-4, 0.5, (stills(10, 1, 3, 0.5), clips(3, 0.5))),
             _nano_stage("192 more clips", 192, 400, 6e-4, 0.5, (stills(10, 1, 3, 0.35), clips(3, 0.65))),
             _nano_stage("256", 256, 400, 4e-4, 0.03, (stills(6, 1, 3, 0.45), clips(2, 0.55))),
+            _nano_stage("128 again", 128, 1300, 1e-3, 0.7, (varied_stills(16, 2, 2, 0.8), varied_clips(6, 0.2))),
+            _nano_stage("192 again", 192, 1000, 7e-4, 0.6, (varied_stills(10, 1, 3, 0.5), varied_clips(3, 0.5))),
+            _nano_stage("256 again", 256, 800, 4e-4, 0.02, (varied_stills(6, 1, 3, 0.5), varied_clips(2, 0.5))),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
     )

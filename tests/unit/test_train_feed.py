@@ -1,0 +1,40 @@
+"""The data that recipes name, opened."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from masklet.data.transforms import Augmentation
+from masklet.errors import InputError
+from masklet.train.feed import check_sources, open_synthetic
+from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
+from tiny_training import CONVNET, write_stills
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder of stills and one of drawings with a transparent ground."""
+    write_stills(tmp_path / "stills", 2)
+    (tmp_path / "drawings").mkdir()
+    drawing = np.zeros((80, 80, 4), np.uint8)
+    drawing[10:70, 10:70] = (200, 30, 160, 255)
+    Image.fromarray(drawing).save(tmp_path / "drawings" / "square.png")
+    return Source(str(tmp_path / "stills")), Source(str(tmp_path / "drawings"), cached=True)
+
+
+def test_scenes_may_be_painted_from_drawings_alone(folders, tmp_path):
+    stills, drawings = folders
+    source = Synthetic((stills,), cut_outs=0, disguises=0, shapes=0, drawings=1, artwork=(drawings,))
+    scenes = open_synthetic(source, 64, tmp_path / "cache", 128)
+    clip = scenes.clip(0, np.random.default_rng(1), 2)
+    assert clip.frames.shape == (2, 64, 64, 3)
+    in_still = scenes.backgrounds.clip(0, np.random.default_rng(0)).masks.max()
+    assert clip.masks.max() > in_still, "a drawing lies over the still and its objects"
+
+
+def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):
+    stills, _ = folders
+    scenes = Synthetic((stills,), artwork=(Source(str(tmp_path / "clipart")),))
+    recipe = Recipe("r", CONVNET, (Stage("s", 1, 1e-3, (Part((scenes,)),), Augmentation(64)),))
+    with pytest.raises(InputError, match="clipart"):
+        check_sources(recipe)
