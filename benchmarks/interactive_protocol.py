@@ -31,8 +31,10 @@ import torch
 from numpy.typing import NDArray
 
 import masklet
-from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.data.prompts import deepest_point, tight_box
 from masklet.data.reading import read_index_mask
+from masklet.eval.image import click_ious
+from masklet.eval.metrics import region_j
 from masklet.io.images import read_image
 
 MIN_AREA = 1024
@@ -74,26 +76,18 @@ def score_model(predictor: masklet.ImagePredictor, case: Case) -> list[dict[str,
     rows = []
     for truth in case.objects:
         boxed = predictor.predict(embedding, box=tight_box(truth), multimask=False)
-        rows.append({"box": iou(boxed.masks[0, 0], truth), **score_clicks(predictor, embedding, truth)})
+        rows.append({"box": region_j(truth, boxed.masks[0, 0]), **score_clicks(predictor, embedding, truth)})
     return rows
 
 
 def score_clicks(
     predictor: masklet.ImagePredictor, embedding: masklet.ImageEmbedding, truth: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """IoU after 1, 3 and 5 clicks."""
-    points, labels = [deepest_point(truth)], [1]
-    readings = predictor.predict(embedding, points=points, labels=labels, multimask=True)
-    scores = {"click_oracle": max(iou(mask, truth) for mask in readings.masks[0])}
-    answer = readings.best()
-    scores["click"] = iou(answer.masks[0, 0], truth)
-    while len(points) < MOST_CLICKS:
-        click = next_click(truth, answer.masks[0, 0], None)
-        points.append((click.x, click.y))
-        labels.append(click.label)
-        answer = predictor.predict(embedding, points=points, labels=labels, mask_logits=answer.low_res, multimask=False)
-        scores[f"clicks{len(points)}"] = iou(answer.masks[0, 0], truth)
-    return scores
+    """IoU after 1, 3 and 5 clicks, and of the three masks of the first click the best by truth."""
+    readings = predictor.predict(embedding, points=[deepest_point(truth)], labels=[1], multimask=True)
+    oracle = max(region_j(truth, mask) for mask in readings.masks[0])
+    ious = click_ious(predictor, embedding, truth, MOST_CLICKS)
+    return {"click_oracle": oracle, "click": ious[0], "clicks3": ious[2], "clicks5": ious[4]}
 
 
 def score_baselines(case: Case) -> list[dict[str, float]]:
@@ -103,7 +97,7 @@ def score_baselines(case: Case) -> list[dict[str, float]]:
         x0, y0, x1, y1 = tight_box(truth).astype(int)
         filled = np.zeros_like(truth)
         filled[y0:y1, x0:x1] = True
-        rows.append({"box_filled": iou(filled, truth), "grabcut": iou(grabcut(case.picture, filled), truth)})
+        rows.append({"box_filled": region_j(truth, filled), "grabcut": region_j(truth, grabcut(case.picture, filled))})
     return rows
 
 
@@ -118,10 +112,6 @@ def grabcut(picture: NDArray[np.uint8], box: NDArray[np.bool_]) -> NDArray[np.bo
         np.ascontiguousarray(picture[..., ::-1]), labels, None, *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK
     )
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-
-
-def iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return float((predicted & truth).sum() / (predicted | truth).sum())
 
 
 def score_set(predictor: masklet.ImagePredictor, data: Path, name: str, limit: int | None, baselines: bool) -> Any:

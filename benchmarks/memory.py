@@ -1,4 +1,4 @@
-"""Resident memory while 2,000 frames are tracked, through `Stream` and through what `masklet track` runs.
+"""Resident memory while 2,000 frames are tracked, through `Stream` and through the command `masklet track`.
 
     python benchmarks/memory.py --model nano --image-size 128 --json out.json
 
@@ -12,11 +12,13 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,23 +26,22 @@ from numpy.typing import NDArray
 
 import masklet
 from masklet.io.video_writer import VideoWriter
-from masklet.model.network import Network
-from masklet.predict.prompt_files import PlacedPrompt
-from masklet.predict.record import track_to_folder
-from masklet.types import Prompt, Size
+from masklet.types import Size
 
 SIZE = Size(240, 320)
 BOX = (20, 60, 100, 140)
+POINT = (280, 200)
 SETTLED = 100
 LIMIT_MB = 20.0
 CURVE_STEPS = 20
 
-Watch = Callable[[int], None]
+Watch = Callable[[int, int], None]
+"""Called after each frame with how many are done and the process that does them."""
 
 
-def resident_mb() -> float:
-    """Resident memory of this process in megabytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_mb(process: int) -> float:
+    """Resident memory of a process in megabytes."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -57,44 +58,51 @@ def scene(num_frames: int) -> Iterator[NDArray[np.uint8]]:
         yield frame
 
 
-def track_stream(model: Network, num_frames: int, watch: Watch) -> None:
-    """Two objects through `Stream`."""
-    stream = masklet.Stream(model)
-    for number, frame in enumerate(scene(num_frames)):
+def track_stream(options: argparse.Namespace, watch: Watch) -> None:
+    """Two objects through `Stream`, in this process."""
+    stream = masklet.Stream(masklet.load(options.model, device="cpu", image_size=options.image_size))
+    for number, frame in enumerate(scene(options.frames)):
         stream.step(frame)
         if number == 0:
             stream.add(1, box=BOX)
-            stream.add(2, points=[(280, 200)])
-        watch(number + 1)
+            stream.add(2, points=[POINT])
+        watch(number + 1, os.getpid())
 
 
-def track_file(model: Network, num_frames: int, watch: Watch) -> None:
-    """Two objects through a video file, everything written that `masklet track` writes."""
-    prompts = [PlacedPrompt(0, 1, Prompt.of(box=BOX)), PlacedPrompt(0, 2, Prompt.of(points=[(280, 200)]))]
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "clip.mp4"
-        with VideoWriter(clip, SIZE, 30) as writer:
-            for frame in scene(num_frames):
+def track_command(options: argparse.Namespace, watch: Watch) -> None:
+    """Two objects through `masklet track` on a video file, in a process of its own. A frame is done with its mask."""
+    prompts = [{"frame": 0, "object": 1, "box": BOX}, {"frame": 0, "object": 2, "points": [POINT], "labels": [1]}]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "prompts.json").write_text(json.dumps(prompts))
+        with VideoWriter(folder / "clip.mp4", SIZE, 30) as writer:
+            for frame in scene(options.frames):
                 writer.write(frame)
-        track_to_folder(model, clip, prompts, Path(folder) / "out", on_frame=lambda done, _: watch(done))
+        command = [sys.executable, "-m", "masklet", "track", "clip.mp4", "--prompts", "prompts.json", "--quiet"]
+        command += ["--model", str(options.model), "--image-size", str(options.image_size), "--out", "out"]
+        with subprocess.Popen(command, cwd=folder) as process:
+            for number in range(options.frames):
+                while not (folder / f"out/masks/{number:05}.png").exists():
+                    if process.poll() is not None:
+                        raise SystemExit(f"masklet track ended with exit code {process.returncode} at frame {number}")
+                    time.sleep(0.002)
+                watch(number + 1, process.pid)
 
 
-def measure(
-    name: str, run: Callable[[Network, int, Watch], None], model: Network, num_frames: int
-) -> dict[str, object]:
+def measure(name: str, run: Callable[[argparse.Namespace, Watch], None], options: argparse.Namespace) -> dict[str, Any]:
     """Run one way of tracking and sample the memory as it goes."""
-    samples = {1, SETTLED, num_frames, *np.linspace(1, num_frames, CURVE_STEPS, dtype=int).tolist()}
+    samples = {1, SETTLED, options.frames, *np.linspace(1, options.frames, CURVE_STEPS, dtype=int).tolist()}
     curve: dict[int, float] = {}
     begin = time.perf_counter()
 
-    def watch(done: int) -> None:
+    def watch(done: int, process: int) -> None:
         if done in samples:
-            curve[done] = round(resident_mb(), 1)
+            curve[done] = round(resident_mb(process), 1)
             print(f"{name:>7}  frame {done:>5}  {curve[done]:>8.1f} MB", flush=True)
 
-    run(model, num_frames, watch)
-    growth = curve[num_frames] - curve[min(SETTLED, num_frames)]
-    print(f"{name:>7}  grew by {growth:.1f} MB from frame {SETTLED} to {num_frames}\n", flush=True)
+    run(options, watch)
+    growth = curve[options.frames] - curve[min(SETTLED, options.frames)]
+    print(f"{name:>7}  grew by {growth:.1f} MB from frame {SETTLED} to {options.frames}\n", flush=True)
     return {"curve_mb": curve, "growth_mb": round(growth, 1), "seconds": round(time.perf_counter() - begin, 1)}
 
 
@@ -105,13 +113,9 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    model = masklet.load(options.model, device="cpu", image_size=options.image_size)
-    figures = {
-        name: measure(name, run, model, options.frames)
-        for name, run in (("stream", track_stream), ("track", track_file))
-    }
+    figures = {name: measure(name, run, options) for name, run in (("stream", track_stream), ("track", track_command))}
     report = {
-        "model": model.config.name,
+        "model": options.model,
         "image_size": options.image_size,
         "frames": options.frames,
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "torch": torch.__version__},
@@ -119,7 +123,7 @@ def main() -> int:
     }
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
-    return int(any(float(str(figure["growth_mb"])) >= LIMIT_MB for figure in figures.values()))
+    return int(any(figure["growth_mb"] >= LIMIT_MB for figure in figures.values()))
 
 
 if __name__ == "__main__":

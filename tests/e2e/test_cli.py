@@ -22,7 +22,7 @@ from odd_clips import cut_off, moving_square, write_clip
 
 from .tiny_model import save_tiny_model
 
-COMMAND = [sys.executable, "-c", "from masklet.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "masklet"]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from .tiny_model import save_tiny_model
 
 NUM_FRAMES = 7
 SIZE = (48, 64)
-COMMAND = [sys.executable, "-c", "from masklet.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "masklet"]
 
 
 @pytest.fixture(scope="module")

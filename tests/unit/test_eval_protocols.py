@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from masklet.eval.interactive import Annotator, InteractiveRun
 from masklet.eval.layouts import Dataset, open_clips
 from masklet.eval.prompting import prompt_object
 from masklet.eval.running import ModelChoice
-from masklet.eval.vos import VosRun
+from masklet.eval.vos import MaskScores, VosRun
 from masklet.io.palette import write_index_png
 from masklet.types import FrameMasks, ImageMasks
 
@@ -157,6 +158,13 @@ def test_clicks_on_pictures_take_the_best_predicted_of_three_then_feed_logits_ba
 def test_options_out_of_range_are_refused(dataset, make, words):
     with pytest.raises(InputError, match=words):
         make(dataset)
+
+
+def test_no_more_processes_than_can_hold_the_model(dataset, monkeypatch):
+    monkeypatch.setattr(ModelChoice, "processes", 7)
+    for run in (VosRun(dataset, MODEL, Path("out")), InteractiveRun(dataset, MODEL), ImageRun(dataset.root, MODEL)):
+        assert run.processes == 7
+    assert MaskScores(dataset, Path("out")).processes == os.cpu_count()
 
 
 def test_masks_alone_are_not_enough_for_a_model(dataset):

@@ -62,12 +62,19 @@ def test_mose_fine_tuning_is_metas_configuration():
     assert (optimiser.layer_decay, optimiser.weight_decay, optimiser.clip) == (0.9, 0.1, 0.1)
     assert (stage.augmentation.size, stage.augmentation.degrees, stage.augmentation.shear) == (1024, 25, 20)
     assert recipe.precision == "bfloat16"
+    assert recipes.mose_finetune(Path("MOSE")).num_steps == 40 * 312  # 2 x 1246 clips on 8 devices, rounded up
 
 
 def test_the_papers_rates_and_lengths():
-    stage = recipes.paper_full(Path("SA-1B"), Path("SA-V"), "pretrained.pt").stages[0]
+    recipe = recipes.paper_full(Path("SA-1B"), Path("SA-V"), "pretrained.pt")
+    stage, optimiser = recipe.stages[0], recipe.optimiser
     assert [(part.frames, part.objects) for part in stage.parts] == [(1, 64), (8, 3)]
+    assert [part.weight for part in stage.parts] == pytest.approx([0.152 / 0.852, 0.7 / 0.852], abs=1e-3)
+    assert all(part.annotator == Annotator(0.5, 0.25, 2, 2, 7, 0.1, 0.1) for part in stage.parts)
     assert (stage.steps, stage.warmup, stage.lr) == (150_000, 15_000, 3e-4)
+    assert optimiser.vision_lr_factor * stage.lr == pytest.approx(6e-5)
+    assert (optimiser.layer_decay, optimiser.weight_decay, optimiser.clip) == (0.9, 0.1, 0.1)
+    assert (optimiser.betas, recipe.precision) == ((0.9, 0.999), "bfloat16")
 
 
 def test_nano_grows_from_small_stills_to_clips_at_its_final_size():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -102,8 +102,6 @@ def interactive(
     quiet: Quiet = False,
 ) -> None:
     """The paper's interactive protocols: J&F as more and more frames are corrected by clicks."""
-    from typing import cast
-
     from masklet.eval.interactive import InteractiveRun, Mode, interactive_report, worst_interactive
     from masklet.eval.layouts import open_clips
     from masklet.eval.running import ModelChoice

@@ -20,7 +20,7 @@ from masklet.errors import InputError
 from masklet.eval.examples import Example, render, worst_of
 from masklet.eval.metrics import region_j
 from masklet.eval.report import Curve, Report, Row
-from masklet.eval.running import ModelChoice, model_settings
+from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
 from masklet.ops.rle import decode_rle, encode_rle
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class ImageRun:
+class ImageRun(ModelMeasure):
     """A model on annotated pictures.
 
     data: any layout that training reads, a clip counting as one picture; images: where annotation files' pictures are;
@@ -77,15 +77,6 @@ class ImageRun:
         index = (clip.masks[0] > 0).astype(np.uint8) if self.whole else clip.masks[0]
         masks = {int(number): index == number for number in np.unique(index) if number}
         return {number: mask for number, mask in masks.items() if np.count_nonzero(mask) >= self.min_area}
-
-    @property
-    def processes(self) -> int:
-        """As many as the model can be held by."""
-        return self.model.processes
-
-    def state(self, item: str) -> str:
-        """Nothing beside the settings."""
-        return ""
 
     def __call__(self, item: str) -> dict[str, Any]:
         """The IoU of each object of one picture from a box and after each click."""

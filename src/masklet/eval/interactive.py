@@ -20,7 +20,7 @@ from masklet.eval.layouts import Dataset
 from masklet.eval.metrics import boundary_f, region_j
 from masklet.eval.prompting import click_object, correct
 from masklet.eval.report import Curve, Report, Row
-from masklet.eval.running import ModelChoice, model_settings
+from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
 from masklet.eval.vos import dataset_settings
 from masklet.io.images import read_image
 from masklet.ops.rle import decode_rle, encode_rle
@@ -42,7 +42,7 @@ PAUSE_BELOW = 0.75
 
 
 @dataclass(frozen=True)
-class InteractiveRun:
+class InteractiveRun(ModelMeasure):
     """A model under one protocol. Every object is annotated on its own, from the first frame on which it is seen.
 
     rounds: frames clicked on; clicks: on each. Raises `InputError` for clips without truth or pictures.
@@ -72,15 +72,6 @@ class InteractiveRun:
     def settings(self) -> dict[str, Any]:
         protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
         return dataset_settings(self.data) | model_settings(self.model) | protocol
-
-    @property
-    def processes(self) -> int:
-        """As many as the model can be held by."""
-        return self.model.processes
-
-    def state(self, item: str) -> str:
-        """Nothing beside the settings."""
-        return ""
 
     def __call__(self, item: str) -> dict[str, Any]:
         """For each object of a clip: its frames, and of each round the frame clicked on and J and F of all frames."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError
 from masklet.io.documents import read_json, write_json
@@ -57,31 +58,41 @@ class ModelChoice:
             torch.set_num_threads(before)
 
 
-class Measure(Protocol):
+class Measure(ABC):
     """One way to measure: picklable, so that worker processes can be handed it."""
 
     @property
+    @abstractmethod
     def items(self) -> list[str]:
         """The names of the clips or pictures, each the name of a result file as well."""
-        ...
 
     @property
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What the figures depend on, ready for JSON."""
-        ...
 
     @property
     def processes(self) -> int:
-        """How many processes share the work if not said."""
-        ...
+        """How many processes share the work if not said: one for each core."""
+        return os.cpu_count() or 1
 
     def state(self, item: str) -> str:
         """What else the result of an item depends on, and may change between runs; "" where nothing does."""
-        ...
+        return ""
 
+    @abstractmethod
     def __call__(self, item: str) -> dict[str, Any]:
         """Measure one item; the result is ready for JSON."""
-        ...
+
+
+class ModelMeasure(Measure):
+    """One way to measure a model, which says how many processes can hold it."""
+
+    model: ModelChoice
+
+    @property
+    def processes(self) -> int:
+        return self.model.processes
 
 
 def measure_all(

@@ -7,7 +7,6 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from masklet.errors import InputError
 from masklet.eval.layouts import Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
-from masklet.eval.running import ModelChoice, model_settings
+from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
 from masklet.eval.scoring import ObjectScores, score_clip
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
@@ -39,7 +38,7 @@ POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fal
 
 
 @dataclass(frozen=True)
-class MaskScores:
+class MaskScores(Measure):
     """Masks that are there already against the truth. Measures one clip a call.
 
     predicted: a folder with one for each clip, in it PNGs as the truth has them; of a single clip these may be directly
@@ -56,11 +55,6 @@ class MaskScores:
     @property
     def settings(self) -> dict[str, Any]:
         return dataset_settings(self.truth) | {"predicted": str(self.predicted)}
-
-    @property
-    def processes(self) -> int:
-        """One for each core."""
-        return os.cpu_count() or 1
 
     def state(self, item: str) -> str:
         """The names, sizes and times of an item's predictions, as a digest: they may be made anew."""
@@ -81,7 +75,7 @@ class MaskScores:
 
 
 @dataclass(frozen=True)
-class VosRun:
+class VosRun(ModelMeasure):
     """A model on a benchmark: tracks each clip, writes its masks below `out`, and scores them if there is truth.
 
     prompt: what is given on an object's first frame, a name from `masklet.eval.prompting.PROMPTS`.
@@ -112,15 +106,6 @@ class VosRun:
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
         return MaskScores(self.data, self.out / "predictions")
-
-    @property
-    def processes(self) -> int:
-        """As many as the model can be held by."""
-        return self.model.processes
-
-    def state(self, item: str) -> str:
-        """Nothing beside the settings."""
-        return ""
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""

@@ -148,8 +148,13 @@ def config_of(name_or_path: str) -> ModelConfig:
 def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21_BASE_PLUS) -> Recipe:
     """The paper's full training (SAM 2, table 12b), for 256 GPUs; batches of stills and of clips take turns.
 
-    stills: SA-1B; clips: SA-V; start: a network pretrained on SA-1B as in table 12a. The image encoder learns at 6e-5
-    and the rest at 3e-4. Left out: Meta's internal clips, drop path in the trunk, and 2 x 2 mosaics of clips.
+    stills: a tenth of SA-1B; clips: SA-V, without its automatic masklets; start: a network pretrained on SA-1B as in
+    table 12a; model: the layer decay is the one for base-plus (the paper's: 0.8 for tiny and small, 0.925 for large).
+    The image encoder learns at 6e-5 and the rest at 3e-4. Steps: the paper's second version calls 50,000 a third of
+    them; its first has 300,000, with the warm-up given here. Left out: Meta's internal clips, drop path in the trunk
+    (0.2), 2 x 2 mosaics of a tenth of the clips, the last 50,000 steps on clips of 16 frames, and the filter for masks
+    of over 90% of a picture. Unlike there, stills are varied as clips are, not only mirrored and resized, and show
+    at most 48 masks, which do not overlap and are repeated to fill the 64.
     """
     # The paper draws 15.2% of its batches from SA-1B and 70% from SA-V; without the internal clips that is 18 to 82.
     pictures = Part((Source(str(stills)),), objects=64, weight=0.178)
@@ -163,9 +168,12 @@ def mose_finetune(data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8
     """Meta's released fine-tuning configuration for MOSE, for eight 80 GB GPUs: 40 epochs, every clip twice in each.
 
     data: MOSE's training split in the DAVIS layout; num_clips: how many of its clips are used (the official list leaves
-    some out). Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
+    some out). Left out: drop path in the trunk and dropout in the memory attention (0.1 each). Unlike there, half
+    of the clips are played backwards, as in the paper, and losses are averaged over a clip's decodings, not summed.
+    Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
     """
+    steps_per_epoch = -(-2 * num_clips // num_gpus)  # rounded up: the official sampler repeats clips to fill the last
     part = Part((Source(str(data)),), frames=8, objects=3)
-    stage = Stage("MOSE", 40 * 2 * num_clips // num_gpus, 5e-6, (part,), PAPER_VIDEO, final=0.1)
+    stage = Stage("MOSE", 40 * steps_per_epoch, 5e-6, (part,), PAPER_VIDEO, final=0.1)
     optimiser = OptimiserConfig(vision_lr_factor=0.6, layer_decay=0.9)
     return Recipe("mose-finetune", SAM21_BASE_PLUS, (stage,), optimiser, start=start, precision="bfloat16")
