@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Room -> the rooms it may import. `cli` may import anything, but only inside functions."""
 
-LAZY_ROOMS = {"cli": {"errors", "types"}}
+LAZY_ROOMS = {"cli": {"errors", "types"}, "__main__": {"cli"}}
 """Rooms that may import anything inside functions, and at module level only these."""
 
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "tools"}
