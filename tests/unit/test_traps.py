@@ -86,6 +86,11 @@ def test_future_conditioning_frames_are_recalled_but_not_their_pointers():
     assert {frame for frame, _ in backward.pointers} == {11, 15}
 
 
+def test_training_recalls_the_pointers_of_prompted_frames_yet_to_come():
+    plan = plan_recall(10, conditioning=[0, 15], tracked=[9], num_frames=20, coming_pointers=True)
+    assert dict(plan.pointers) == {0: 10, 15: -5, 9: 1}
+
+
 def test_memories_are_bfloat16_and_work_without_any_pointer_beside_them(model, clip):
     session = VideoSession(model, clip, policy=OFFICIAL)
     session.add(1, 5, **POINT)

@@ -84,6 +84,7 @@ def plan_recall(
     num_frames: int | None,
     reverse: bool = False,
     stride: int = 1,
+    coming_pointers: bool = False,
 ) -> RecallPlan:
     """Which of the frames at hand `frame` recalls.
 
@@ -91,7 +92,8 @@ def plan_recall(
     known end; pointer time is normalised by it while it is under `MAX_POINTERS`, a stream taking a long video's rule.
     reverse: tracking towards frame 0. stride: of the recalled frames but for the nearest.
 
-    All conditioning frames are recalled, the future's too, but only the pointers of those already passed.
+    All conditioning frames are recalled, the future's too, but only the pointers of those already passed; with
+    `coming_pointers` all pointers, as in training, with a negative offset where the frame is yet to come.
     """
     known = sorted(conditioning)
     maps = [(past, 0) for past in known]
@@ -101,8 +103,8 @@ def plan_recall(
             maps.append((past, slot))
 
     count = MAX_POINTERS if num_frames is None else min(num_frames, MAX_POINTERS)
-    passed = [past for past in known if (past >= frame if reverse else past <= frame)]
-    pointers = [(past, abs(frame - past)) for past in passed]
+    offsets = {past: past - frame if reverse else frame - past for past in known}
+    pointers = [(past, offset) for past, offset in offsets.items() if offset >= 0 or coming_pointers]
     for offset in range(1, count):
         past = frame + offset if reverse else frame - offset
         if past in tracked:

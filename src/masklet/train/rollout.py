@@ -150,7 +150,10 @@ class Session:
     def _recall(self, frame: int) -> RecallPlan:
         conditioning = {number for number, result in self.history.items() if result.conditioning}
         tracked = self.history.keys() - conditioning
-        return plan_recall(frame, conditioning=conditioning, tracked=tracked, num_frames=len(self.features))
+        num_frames = len(self.features)
+        return plan_recall(
+            frame, conditioning=conditioning, tracked=tracked, num_frames=num_frames, coming_pointers=True
+        )
 
     def _remember(self, frame: int, decoded: Decoded) -> FrameResult:
         """Encode what was decided on a frame. A corrected frame conditions those after it, as a prompted one does.
