@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from typer.testing import CliRunner
 
 from masklet.checkpoints import load, save
 from masklet.cli import app
-from masklet.errors import InputError
+from masklet.errors import CheckpointError, InputError
 from masklet.model.network import Network
+from masklet.train.loop import make_model
 from masklet.train.recipe import load_recipe
-from tiny_training import stills_recipe, write_stills
+from tiny_training import HIERA, stills_recipe, write_stills
 
 
 @pytest.fixture
@@ -35,6 +38,28 @@ def test_fine_tune_resume_and_export(runner, tmp_path):
     assert "model.safetensors" in run(runner, "resume", out, "--workers", 0).replace("\n", "")
     assert "1 of 1 steps" in run(runner, "export", out, tmp_path / "half.safetensors", "--half")
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (out / "model.safetensors").stat().st_size
+
+
+def test_a_run_goes_on_from_another_folder_at_its_own_size_without_what_it_began_with(runner, tmp_path, monkeypatch):
+    data = write_stills(tmp_path / "stills", 4)
+    start = tmp_path / "start.safetensors"
+    save(Network(stills_recipe(data, 2).model), start)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--out", "run", "--from", start.name, "--steps", 1, "--image-size", 96)
+    run(runner, "finetune", "--data", "stills", *arguments)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    start.unlink()
+    (tmp_path / "run" / "model.safetensors").unlink()
+    run(runner, "resume", tmp_path / "run", "--workers", 0)
+    assert load(tmp_path / "run" / "model.safetensors", device="cpu").config.image_size == 96
+
+
+def test_a_start_of_another_architecture_is_refused(tmp_path):
+    recipe = stills_recipe(write_stills(tmp_path / "stills", 1), 2)
+    save(Network(HIERA), tmp_path / "start.safetensors")
+    with pytest.raises(CheckpointError, match="does not fit"):
+        make_model(replace(recipe, start=str(tmp_path / "start.safetensors")), started=True)
 
 
 def test_data_that_are_not_there_are_named(runner, tmp_path):

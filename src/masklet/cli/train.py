@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,9 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
-Data = Annotated[Path, typer.Option("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
+# A run's recipe keeps these paths, and it may be gone on with from anywhere.
+DataPath = partial(typer.Option, resolve_path=True)
+Data = Annotated[Path, DataPath("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recipe, state, curves and model.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Workers = Annotated[int, typer.Option(help="Processes that prepare batches.")]
@@ -20,9 +23,9 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write Ten
 def nano(
     data: Data,
     out: Out,
-    font: Annotated[Path | None, typer.Option(help="Font with colour emoji, to vary synthetic scenes.")] = None,
+    font: Annotated[Path | None, DataPath(help="Font with colour emoji, to vary synthetic scenes.")] = None,
     artwork: Annotated[
-        Path | None, typer.Option(help="The Open Clip Art Library as PNG files (Debian: openclipart-png).")
+        Path | None, DataPath(help="The Open Clip Art Library as PNG files (Debian: openclipart-png).")
     ] = None,
     device: Device = "cpu",
     workers: Workers = 1,
@@ -75,8 +78,8 @@ def mose_finetune(
 
 @app.command("paper-full")
 def paper_full(
-    stills: Annotated[Path, typer.Option(help="Folder of SA-1B.")],
-    clips: Annotated[Path, typer.Option(help="Folder of SA-V.")],
+    stills: Annotated[Path, DataPath(help="Folder of SA-1B.")],
+    clips: Annotated[Path, DataPath(help="Folder of SA-V.")],
     out: Out,
     start: Annotated[str, typer.Option("--from", help="Checkpoint pretrained on pictures, of the base-plus size.")],
     device: Device = "cuda",

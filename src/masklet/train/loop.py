@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from masklet.checkpoints import load, save
+from masklet.checkpoints import build, find_checkpoint, read_checkpoint, save
 from masklet.errors import MaskletError
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
@@ -54,14 +54,18 @@ class Run:
     of scalars every few steps) and, with `Pace.tensorboard`, TensorBoard files.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu", *, started: bool = True
+    ) -> None:
+        """started: take the weights that the recipe starts from, which a state to be loaded would only replace."""
         self.recipe = recipe
         self.folder = folder
         self.pace = pace
         self.device = torch.device(device)
         self.rank, self.world_size = _join_processes(self.device)
         torch.manual_seed(recipe.seed)
-        self.model = make_model(recipe).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = make_model(recipe, started=started).to(self.device)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         self.step = 0
@@ -87,7 +91,7 @@ class Run:
     @staticmethod
     def resume(folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
         """Go on with the run in `folder`, as if it had never been interrupted."""
-        run = Run(load_recipe(folder / "recipe.json"), folder, pace, device)
+        run = Run(load_recipe(folder / "recipe.json"), folder, pace, device, started=False)
         run._load_state()
         return run
 
@@ -113,7 +117,7 @@ class Run:
 
     def result(self) -> Network:
         """A copy of the model with the averaged weights, for use."""
-        model = make_model(self.recipe)
+        model = make_model(self.recipe, started=False)
         model.load_state_dict(self.average.weights if self.average else self.model.state_dict())
         if self.recipe.lora_rank:
             merge_low_rank_updates(model.image_encoder.trunk)
@@ -212,9 +216,18 @@ def _train_to_file(run: Run) -> Path:
     return path
 
 
-def make_model(recipe: Recipe) -> Network:
-    """The network that a recipe starts from, with its frozen parts and low-rank updates."""
-    model = load(recipe.start, device="cpu") if recipe.start else Network(recipe.model)
+def make_model(recipe: Recipe, *, started: bool) -> Network:
+    """The network of a recipe, with its frozen parts and low-rank updates.
+
+    started: with the weights the recipe starts from, if it names any; otherwise with random ones. Raises
+    `CheckpointError` where those weights are not of the recipe's architecture.
+    """
+    if started and recipe.start:
+        path = find_checkpoint(recipe.start)
+        state, _ = read_checkpoint(path)
+        model = build(recipe.model, state, path)
+    else:
+        model = Network(recipe.model)
     freeze(model, recipe.frozen)
     if recipe.lora_rank:
         add_low_rank_updates(model.image_encoder.trunk, recipe.lora_rank)
