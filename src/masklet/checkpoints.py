@@ -7,6 +7,7 @@ architecture is read off the weights, so a fine-tuned file needs no name that te
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
-from masklet.errors import CheckpointError, DeviceError
+from masklet.errors import CheckpointError, DeviceError, OutputError
 from masklet.model.network import Network
 
 if TYPE_CHECKING:
@@ -126,16 +127,15 @@ def _bundled(name: str) -> Path:
 
 def _fetch(name: str, place: HubFile) -> Path:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     cached = try_to_load_from_cache(place.repo, place.file)
     if isinstance(cached, str):
         return Path(cached)
     try:
         return Path(hf_hub_download(place.repo, place.file))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the hub's own errors, and those of whichever HTTP library its version is built on
         raise CheckpointError(
-            f"{name} is not on this machine and could not be fetched ({type(error).__name__}). On a machine with a "
+            f"{name} is not on this machine and could not be fetched ({_first_line(error)}). On a machine with a "
             f"network get {place.url}, copy {place.file} here, and give its path instead of the name: "
             f'masklet.load("path/to/{place.file}")'
         ) from error
@@ -229,19 +229,29 @@ def recognise(state: Mapping[str, Tensor], source: Path | str, hint: str = "") -
 
 
 def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = None) -> None:
-    """Write a model as `.safetensors`, or as `.pt` in Meta's format; `load` reads both, configuration included."""
+    """Write a model as `.safetensors`, or as `.pt` in Meta's format; `load` reads both, configuration included.
+
+    A file of that name is replaced as a whole. Raises `OutputError` where it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
     state = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in model.state_dict().items()
     }
     text = config_to_json(model.config)
-    if path.suffix == ".safetensors":
-        save_file(state, path, metadata={CONFIG_KEY: text})
-    else:
-        torch.save({"model": state, CONFIG_KEY: text}, path)
+    try:
+        if path.suffix == ".safetensors":
+            save_file(state, partial, metadata={CONFIG_KEY: text})
+        else:
+            torch.save({"model": state, CONFIG_KEY: text}, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch's writer raises RuntimeError
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
 
 def config_to_json(config: ModelConfig) -> str:

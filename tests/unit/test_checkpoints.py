@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from masklet import checkpoints
 from masklet.checkpoints import HUB_FILES, choose_device, load, recognise, save
 from masklet.config import CONFIGS, HieraConfig
-from masklet.errors import CheckpointError, DeviceError, InputError
+from masklet.errors import CheckpointError, DeviceError, InputError, OutputError
 from masklet.model.network import Network
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_model
 
@@ -132,9 +132,14 @@ def test_unknown_names_and_missing_files():
         load("nowhere/model.pt")
 
 
-def test_offline_names_the_file_its_address_and_what_to_do(monkeypatch):
+class ProxyError(Exception):
+    """As the HTTP libraries' own errors, which are no `OSError`."""
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route"), ProxyError("502")])
+def test_offline_names_the_file_its_address_and_what_to_do(monkeypatch, error):
     def no_network(*args, **kwargs):
-        raise ConnectionError("no route")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
@@ -143,6 +148,7 @@ def test_offline_names_the_file_its_address_and_what_to_do(monkeypatch):
     message = str(caught.value)
     assert "https://huggingface.co/facebook/sam2.1-hiera-base-plus/resolve/main/sam2.1_hiera_base_plus.pt" in message
     assert "give its path instead" in message
+    assert str(error) in message
 
 
 def test_a_name_is_fetched_into_the_hub_cache_once(monkeypatch, tmp_path):
@@ -170,3 +176,14 @@ def test_an_absent_device_is_an_error():
             choose_device("cuda")
     with pytest.raises(DeviceError, match="'toaster'"):
         choose_device("toaster")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_model_is_saved_whole_or_not_at_all(tmp_path, suffix):
+    with pytest.raises(OutputError, match="cannot write"):
+        save(tiny_model(), tmp_path / "nowhere" / f"model{suffix}")
+    path = tmp_path / f"model{suffix}"
+    path.mkdir()
+    with pytest.raises(OutputError, match="cannot write"):
+        save(tiny_model(), path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
