@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from masklet.checkpoints import load
     from masklet.config import CONFIGS, ModelConfig
     from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
+    from masklet.io.frame_source import BrokenVideo
     from masklet.model.compiled import compile_model
     from masklet.predict.everything import FoundMasks, everything
     from masklet.predict.everything_video import MaskletRules, everything_video
     from masklet.predict.image import ImageEmbedding, ImagePredictor
     from masklet.predict.stream import Stream
     from masklet.predict.video import VideoSession
+    from masklet.tracking.policy import TrackingPolicy
     from masklet.types import FrameMasks, ImageMasks, Prompt, Size
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BrokenVideo": "io.frame_source",
     "CONFIGS": "config",
     "CheckpointError": "errors",
     "DeviceError": "errors",
@@ -40,6 +43,7 @@ _HOMES = {
     "PromptError": "errors",
     "Size": "types",
     "Stream": "predict.stream",
+    "TrackingPolicy": "tracking.policy",
     "VideoSession": "predict.video",
     "compile_model": "model.compiled",
     "everything": "predict.everything",
@@ -50,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "CONFIGS",
+    "BrokenVideo",
     "CheckpointError",
     "DeviceError",
     "FoundMasks",
@@ -66,6 +71,7 @@ __all__ = [
     "PromptError",
     "Size",
     "Stream",
+    "TrackingPolicy",
     "VideoSession",
     "__version__",
     "compile_model",
