@@ -38,7 +38,6 @@ from masklet.eval.metrics import region_j
 from masklet.io.images import read_image
 
 MIN_AREA = 1024
-MOST_CLICKS = 5
 GRABCUT_ITERATIONS = 5
 COLUMNS = ("box", "click", "click_oracle", "clicks3", "clicks5", "box_filled", "grabcut")
 
@@ -86,7 +85,7 @@ def score_clicks(
     """IoU after 1, 3 and 5 clicks, and of the three masks of the first click the best by truth."""
     readings = predictor.predict(embedding, points=[deepest_point(truth)], labels=[1], multimask=True)
     oracle = max(region_j(truth, mask) for mask in readings.masks[0])
-    ious = click_ious(predictor, embedding, truth, MOST_CLICKS)
+    ious = click_ious(predictor, embedding, truth, num_clicks=5)
     return {"click_oracle": oracle, "click": ious[0], "clicks3": ious[2], "clicks5": ious[4]}
 
 
