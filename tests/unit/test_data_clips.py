@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.data.batches import PIXEL_MEAN, PIXEL_STD, collate, join
+from masklet.data.batches import collate, join
 from masklet.data.clips import Clip, Joined, Merged, choose_frames
 from masklet.errors import InputError
-from masklet.model import image_encoder
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 
 
 def clip_of(masks, name="test"):
@@ -96,10 +96,6 @@ def test_parts_are_merged_as_often_as_asked():
     assert len(Merged(parts, 0.5)) == 1
     with pytest.raises(InputError, match="probability"):
         Merged(parts, 2)
-
-
-def test_the_statistics_are_the_models():
-    assert (PIXEL_MEAN, PIXEL_STD) == (image_encoder.PIXEL_MEAN, image_encoder.PIXEL_STD)
 
 
 def test_a_batch_holds_each_objects_masks():

@@ -13,7 +13,6 @@ from masklet.data.layouts.artwork import ArtworkFolder
 from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.data.layouts.painting import paint_masklets
 from masklet.data.layouts.pairs import PairFolder
-from masklet.data.layouts.pictures import PictureFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
@@ -105,18 +104,8 @@ def test_empty_and_unknown_folders_say_what_was_looked_for(tmp_path):
         open_dataset(tmp_path)
     with pytest.raises(InputError, match="is empty: looked for pictures"):
         PairFolder(tmp_path)
-    with pytest.raises(InputError, match="is empty"):
-        PictureFolder(tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset(tmp_path / "nowhere")
-
-
-def test_pictures_alone_have_no_objects(tmp_path, generator):
-    write_picture(tmp_path / "deep" / "er" / "a.jpg")
-    write_picture(tmp_path / "b.png")
-    folder = PictureFolder(tmp_path)
-    assert len(folder) == 2
-    assert folder.clip(0, generator, 1).object_ids == ()
 
 
 def test_artwork_is_what_is_opaque(tmp_path, generator):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError
-from masklet.eval.metrics import boundary_f, contour, mean_iou, region_j, statistics
+from masklet.eval.metrics import boundary_f, contour, region_j, statistics
 
 
 def square(size: tuple[int, int], top: int, left: int, side: int) -> np.ndarray:
@@ -79,17 +79,12 @@ def test_statistics_leave_out_frames_without_a_value():
     assert (found.mean, found.recall) == (pytest.approx(0.6), 0.5)
 
 
-def test_mean_iou_averages_pairs():
-    assert mean_iou([SQUARE, SQUARE], [SQUARE, EMPTY]) == 0.5
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: region_j(SQUARE, SQUARE[:-1]), r"\(40, 60\).*\(39, 60\)"),
         (lambda: boundary_f(SQUARE, SQUARE.astype(np.uint8)), "boolean.*uint8"),
         (lambda: statistics([np.nan]), "at least one"),
-        (lambda: mean_iou([SQUARE], []), "1 true and 0 predicted"),
     ],
 )
 def test_errors_name_what_was_given(call, words):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from masklet.checkpoints import load, save
-from masklet.data.batches import PIXEL_MEAN, PIXEL_STD
 from masklet.errors import InputError, MaskletError
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run
 from masklet.train.pictures import compare

@@ -10,9 +10,7 @@ import torch
 
 from masklet.data.clips import Clip
 from masklet.errors import InputError
-
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from masklet.errors import InputError
 from masklet.eval.truth import VOID, AnnotatedClip, IndexClip, LayeredClip
 from masklet.io import sav_folder
 from masklet.io.documents import read_json
-from masklet.io.formats.folders import natural_key
 from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.natural import natural_key
 from masklet.io.palette import read_index_png
 
 Counting = Literal["davis", "first-seen", "lvos"]

@@ -16,7 +16,6 @@ import numpy as np
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -99,13 +98,6 @@ def statistics(per_frame: ArrayLike) -> Statistics:
         recall=_mean(np.where(np.isnan(values), np.nan, values > RECALL_THRESHOLD)),
         decay=_mean(first) - _mean(last),
     )
-
-
-def mean_iou(truths: Sequence[NDArray[np.bool_]], predictions: Sequence[NDArray[np.bool_]]) -> float:
-    """Mean of `region_j` over pairs of masks. Raises `InputError` for no pairs or lists of different lengths."""
-    if len(truths) != len(predictions) or not len(truths):
-        raise InputError(f"mean IoU needs pairs of masks; got {len(truths)} true and {len(predictions)} predicted")
-    return float(np.mean([region_j(truth, mask) for truth, mask in zip(truths, predictions, strict=True)]))
 
 
 def _check_pair(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.io.frame_source import BrokenVideo, FrameSource
 from masklet.io.images import IMAGE_SUFFIXES, read_image
+from masklet.io.natural import natural_key
 from masklet.io.passing_frames import PassingFrames
 from masklet.io.video_file import VideoFile
 from masklet.types import Size
@@ -95,7 +95,7 @@ def _open_path(path: str) -> FrameSource:
 def _open_files(name: str, files: list[Path]) -> FrameSource:
     if not files:
         raise InputError(f"no pictures in {name}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} files")
-    files = sorted(files, key=_natural)
+    files = sorted(files, key=lambda file: natural_key(str(file)))
     labels = [file.stem for file in files]
     return PictureFrames(name, files, labels if len(set(labels)) == len(labels) else None)
 
@@ -103,9 +103,3 @@ def _open_files(name: str, files: list[Path]) -> FrameSource:
 def is_picture(path: Path) -> bool:
     """Whether that is the file of a single picture, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key by which "shot9" comes before "shot10": digits compare as numbers, letters without case."""
-    parts = re.findall(r"\d+|\D+", str(path).lower())
-    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]

@@ -11,10 +11,6 @@ from masklet.config import ConvNetConfig, HieraConfig, ModelConfig
 from masklet.model.convnet import ConvNet
 from masklet.model.hiera import Hiera
 
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's statistics, which every release expects of RGB in 0 to 1."""
-
 STRIDE = 16
 """Pixels of the model's picture per cell of `ImageFeatures.stride16`."""
 

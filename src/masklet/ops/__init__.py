@@ -1,1 +1,1 @@
-"""Operations on plain arrays: coordinates, boxes, masks, run lengths, connected components."""
+"""Operations on plain arrays and tensors: coordinates, boxes, masks, run lengths, connected components."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from masklet.model.image_encoder import PIXEL_MEAN, PIXEL_STD
 from masklet.model.layers import resize_bilinear
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 
 
 def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from masklet.data.batches import PIXEL_MEAN, PIXEL_STD
 from masklet.io.draw import draw_masks
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train.rollout import Annotator, Session, SessionPlan
 
 if TYPE_CHECKING:

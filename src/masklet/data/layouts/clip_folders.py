@@ -9,8 +9,8 @@ import numpy as np
 from masklet.data.clips import Clip, choose_frames
 from masklet.data.reading import read_frames, read_index_mask
 from masklet.errors import InputError
-from masklet.io.formats.folders import natural_key
 from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.natural import natural_key
 from masklet.types import Size
 
 FRAME_FOLDER, MASK_FOLDER = "JPEGImages", "Annotations"

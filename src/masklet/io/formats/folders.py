@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from masklet.errors import InputError
 from masklet.io.annotations import Frame
 from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.natural import natural_key
 from masklet.types import Size
 
 PICTURE_FOLDERS = ("images", "JPEGImages", "Images")
@@ -21,11 +21,6 @@ def files_below(root: Path, suffix: str) -> list[Path]:
     """Every file with this ending in a folder and the folders in it, in natural order; hidden ones are left out."""
     files = [path for path in root.rglob(f"*{suffix}") if not any(part.startswith(".") for part in path.parts)]
     return sorted(files, key=lambda path: natural_key(path.relative_to(root).as_posix()))
-
-
-def natural_key(text: str) -> list[tuple[int, str]]:
-    """Sort key by which "9" comes before "10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def group_clips(frames: list[Frame], root_name: str) -> tuple[Frame, ...]:
