@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, OutputError, PromptError
 from masklet.model.network import Network
-from masklet.predict.image import ImageEmbedding, ImagePredictor
+from masklet.predict.image import ImageEmbedding, ImagePredictor, encoder_fingerprint
 from masklet.types import Size
 from tiny import TINY_HIERA, tiny_clip, tiny_model
 
@@ -74,6 +76,50 @@ def test_an_embedding_of_another_model_is_refused(embedding):
         other.predict(embedding, points=[[1, 1]])
 
 
+def test_an_embedding_of_other_weights_is_refused(predictor, embedding):
+    model = tiny_model()
+    same, first = (each.predict(embedding, points=[[1, 1]]) for each in (ImagePredictor(model), predictor))
+    assert close(same, first)
+    with torch.no_grad():
+        model.image_encoder.neck.convs[0].conv.weight.mul_(1.01)
+    with pytest.raises(InputError, match="other weights of tiny-convnet"):
+        ImagePredictor(model).predict(embedding, points=[[1, 1]])
+
+
+@pytest.mark.parametrize("part", ["image_encoder.trunk", "image_encoder.neck", "sam_mask_decoder.conv_s0"])
+def test_a_fingerprint_tells_weights_that_make_embeddings_and_no_others(part):
+    model = tiny_model()
+    before = encoder_fingerprint(model)
+    assert encoder_fingerprint(tiny_model().bfloat16()) == before
+    with torch.no_grad():
+        model.memory_encoder.out_proj.weight.mul_(1.01)
+        assert encoder_fingerprint(model) == before
+        for weight in model.get_submodule(part).parameters():
+            weight.mul_(1.01)
+    assert encoder_fingerprint(model) != before
+
+
+def test_an_embedding_that_cannot_be_written_is_an_error(embedding, tmp_path, monkeypatch):
+    with pytest.raises(OutputError, match=r"cannot write .*nowhere"):
+        embedding.save(tmp_path / "nowhere" / "x.safetensors")
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half of")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        embedding.save(tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_embedding_that_does_not_name_its_weights_is_refused(embedding, tmp_path):
+    notes = {"height": "48", "width": "72", "model": "tiny-convnet"}
+    save_file(vars(embedding.features), tmp_path / "x.safetensors", metadata=notes)
+    with pytest.raises(InputError, match="it lacks 'weights'; embed the picture again"):
+        ImageEmbedding.load(tmp_path / "x.safetensors")
+
+
 def test_a_file_that_is_no_embedding(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="not a saved image embedding"):
@@ -95,6 +141,36 @@ def test_a_boolean_mask_of_the_pictures_size_is_a_prompt(predictor, embedding):
     with_mask = predictor.predict(embedding, mask=mask)
     assert with_mask.logits.shape == (1, 3, *SIZE)
     assert not close(with_mask, predictor.predict(embedding, mask=~mask))
+
+
+@pytest.mark.parametrize("size", [(96, 144), (24, 36), (17, 25), (17, 26), (48, 71)])
+def test_a_mask_of_the_pictures_proportions_is_a_prompt(predictor, embedding, size):
+    mask = np.zeros(SIZE, bool)
+    mask[12:36, 18:54] = True
+    resized = np.asarray(Image.fromarray(mask).resize((size[1], size[0]))) > 0
+    one, other = (predictor.predict(embedding, mask=given).masks for given in (mask, resized))
+    assert (one == other).mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [(72, 48), (64, 64), (48, 60), (5, 5)])
+def test_a_mask_of_other_proportions_is_refused(predictor, embedding, size):
+    height, width = size
+    with pytest.raises(PromptError, match=f"the mask is {width} x {height} pixels .* the picture 72 x 48"):
+        predictor.predict(embedding, mask=np.ones(size, bool))
+
+
+def test_earlier_masks_are_one_for_each_object(predictor, embedding):
+    boxes = [[4, 10, 30, 30], [20, 5, 60, 44], [0, 0, 72, 48]]
+    found = predictor.predict(embedding, boxes=boxes)
+    assert predictor.predict(embedding, boxes=boxes, mask_logits=found.best().low_res).iou.shape == (3, 3)
+    for prompt, rows, objects in (
+        ({"points": [[10, 20]], "mask_logits": found.low_res[0]}, 3, 1),
+        ({"boxes": boxes, "mask_logits": found.best().low_res[:2]}, 2, 3),
+        ({"boxes": boxes, "mask": np.ones(SIZE, bool)}, 1, 3),
+        ({"mask_logits": found.low_res[:1]}, 3, 1),
+    ):
+        with pytest.raises(PromptError, match=f"{rows} earlier masks for {objects} objects; give one for each"):
+            predictor.predict(embedding, **prompt)
 
 
 def test_any_multiple_of_32_is_an_image_size(picture):
@@ -122,7 +198,8 @@ def test_any_multiple_of_32_is_an_image_size(picture):
         ({"box": [1, 2, 3, 400]}, "reaches outside"),
         ({"boxes": [1, 2, 3, 4]}, r"\(b, 4\)"),
         ({"boxes": [[1, 2, 30, 40]], "points": [[1, 1]]}, "boxes come alone"),
-        ({"mask": np.ones((5, 5), bool)}, "the mask is 5 x 5"),
+        ({"boxes": [[1, 2, 30, 40]], "labels": [1]}, "labels belong to points"),
+        ({"mask": np.ones(SIZE, bool), "labels": [1]}, "labels belong to points"),
         ({"mask_logits": np.zeros((1, 5, 5))}, "mask_logits are 16 x 16"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -12,10 +13,16 @@ import masklet
 from masklet.errors import CheckpointError, DeviceError, InputError, PromptError
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.sam2 import build_sam
-from masklet.sam2.build_sam import build_sam2, build_sam2_video_predictor
+from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+from masklet.sam2.build_sam import (
+    build_sam2,
+    build_sam2_hf,
+    build_sam2_video_predictor,
+    build_sam2_video_predictor_hf,
+)
 from masklet.sam2.overrides import OfficialOptions
 from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
-from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor
+from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from tiny import TINY_CONVNET, tiny_clip, tiny_model
 
 POINT = np.array([[10, 20]], np.float32)
@@ -45,36 +52,62 @@ def tracker(model):
     return build_sam2_video_predictor(model)
 
 
-# Signatures, as `inspect` shows them in the official package 1.1.0; device is None here, not "cuda".
+# Signatures, as `inspect` shows them in the official package 1.1.0, but for `device`, there "cuda", and for a list of
+# overrides, there []. A video predictor is there made of the model's parts, by keyword.
 SIGNATURES = {
-    build_sam2: "config_file ckpt_path=None device=None mode='eval' hydra_overrides_extra=() apply_postprocessing=True",
+    build_sam2: "config_file ckpt_path=None device=None mode='eval' hydra_overrides_extra=() apply_postprocessing=True "
+    "**kwargs",
     build_sam2_video_predictor: "config_file ckpt_path=None device=None mode='eval' hydra_overrides_extra=() "
-    "apply_postprocessing=True vos_optimized=False",
+    "apply_postprocessing=True vos_optimized=False **kwargs",
+    build_sam2_hf: "model_id **kwargs",
+    build_sam2_video_predictor_hf: "model_id **kwargs",
+    SAM2AutomaticMaskGenerator.__init__: "self model points_per_side=32 points_per_batch=64 pred_iou_thresh=0.8 "
+    "stability_score_thresh=0.95 stability_score_offset=1.0 mask_threshold=0.0 box_nms_thresh=0.7 crop_n_layers=0 "
+    "crop_nms_thresh=0.7 crop_overlap_ratio=0.3413333333333333 crop_n_points_downscale_factor=1 point_grids=None "
+    "min_mask_region_area=0 output_mode='binary_mask' use_m2m=False multimask_output=True **kwargs",
+    SAM2AutomaticMaskGenerator.from_pretrained: "model_id **kwargs",
+    SAM2AutomaticMaskGenerator.generate: "self image",
+    SAM2ImagePredictor.__init__: "self sam_model mask_threshold=0.0 max_hole_area=0.0 max_sprinkle_area=0.0 **kwargs",
+    SAM2ImagePredictor.from_pretrained: "model_id **kwargs",
+    SAM2ImagePredictor.set_image: "self image",
+    SAM2ImagePredictor.set_image_batch: "self image_list",
+    SAM2ImagePredictor.get_image_embedding: "self",
+    SAM2ImagePredictor.reset_predictor: "self",
     SAM2ImagePredictor.predict: "self point_coords=None point_labels=None box=None mask_input=None "
     "multimask_output=True return_logits=False normalize_coords=True",
     SAM2ImagePredictor.predict_batch: "self point_coords_batch=None point_labels_batch=None box_batch=None "
     "mask_input_batch=None multimask_output=True return_logits=False normalize_coords=True",
+    SAM2VideoPredictor.__init__: "self sam_model options=None",
+    SAM2VideoPredictorVOS.__init__: "self *args **kwargs",
+    SAM2VideoPredictor.from_pretrained: "model_id **kwargs",
     SAM2VideoPredictor.init_state: "self video_path offload_video_to_cpu=False offload_state_to_cpu=False "
     "async_loading_frames=False",
     SAM2VideoPredictor.add_new_points_or_box: "self inference_state frame_idx obj_id points=None labels=None "
     "clear_old_points=True normalize_coords=True box=None",
+    SAM2VideoPredictor.add_new_points: "self *args **kwargs",
     SAM2VideoPredictor.add_new_mask: "self inference_state frame_idx obj_id mask",
+    SAM2VideoPredictor.propagate_in_video_preflight: "self inference_state",
     SAM2VideoPredictor.propagate_in_video: "self inference_state start_frame_idx=None max_frame_num_to_track=None "
     "reverse=False",
     SAM2VideoPredictor.clear_all_prompts_in_frame: "self inference_state frame_idx obj_id need_output=True",
     SAM2VideoPredictor.remove_object: "self inference_state obj_id strict=False need_output=True",
     SAM2VideoPredictor.reset_state: "self inference_state",
+    SAM2VideoPredictor._apply_non_overlapping_constraints: "self pred_masks",
 }
 
 
 @pytest.mark.parametrize("function", SIGNATURES, ids=lambda function: function.__qualname__)
 def test_arguments_and_defaults_are_the_official_ones(function):
-    found = [
-        name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    ]
+    parameters = inspect.signature(function).parameters.values()
+    found = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
     assert " ".join(found) == SIGNATURES[function]
+
+
+@pytest.mark.parametrize("adapter", [SAM2AutomaticMaskGenerator, SAM2ImagePredictor, SAM2VideoPredictor])
+def test_no_public_method_is_left_out_of_the_table(adapter):
+    methods = {name for name, member in vars(adapter).items() if not isinstance(member, property)}
+    public = {name for name in methods if not name.startswith("_")}
+    assert public <= {function.__name__ for function in SIGNATURES}
 
 
 # Builders
@@ -210,6 +243,20 @@ def test_earlier_logits_are_a_prompt_with_points_or_alone(predictor):
     assert alone.shape == plain.shape
     with pytest.raises(PromptError, match="mask_input"):
         predictor.predict(mask_input=np.zeros((1, 5, 5)))
+    with pytest.raises(PromptError, match=r"such as logits\[best\]\[None\]; got \(3, 16, 16\)"):
+        predictor.predict(POINT, LABEL, mask_input=low_res)
+
+
+def test_earlier_logits_are_one_for_all_prompts_or_one_for_each(predictor):
+    boxes = np.stack([BOX, BOX + 1, BOX + 2])
+    earlier = predictor.predict(box=boxes, multimask_output=False)[2]
+    assert earlier.shape == (3, 1, 16, 16)
+    assert len(predictor.predict(box=boxes, mask_input=earlier)[0]) == 3
+    assert len(predictor.predict(box=boxes, mask_input=earlier[0])[0]) == 3
+    with pytest.raises(PromptError, match="2 rows of mask_input for 3 of prompts"):
+        predictor.predict(box=boxes, mask_input=earlier[:2])
+    with pytest.raises(PromptError, match="3 rows of mask_input for 1 of prompts"):
+        predictor.predict(POINT, LABEL, mask_input=earlier)
 
 
 def test_coordinates_may_be_fractions_of_the_picture(predictor, clip):
@@ -230,6 +277,15 @@ def test_a_batch_of_pictures_of_different_sizes_is_each_picture_alone(model, cli
         expected, expected_iou, _ = alone.predict(POINT, LABEL, return_logits=True)
         np.testing.assert_allclose(mask, expected, atol=1e-3)
         np.testing.assert_allclose(iou, expected_iou, atol=1e-4)
+
+
+def test_a_batch_has_pictures_and_prompts_for_each(model, clip):
+    batch = SAM2ImagePredictor(model)
+    with pytest.raises(InputError, match="got an empty list"):
+        batch.set_image_batch([])
+    batch.set_image_batch([clip[0], clip[1]])
+    with pytest.raises(PromptError, match="2 pictures are set; got prompts for 1 only"):
+        batch.predict_batch([POINT], [LABEL])
 
 
 def test_the_threshold_moves_the_masks(model, clip):
@@ -257,7 +313,11 @@ def test_prediction_without_a_picture_is_an_error(model):
         {"point_coords": POINT},
         {"point_coords": POINT, "point_labels": [1, 0]},
         {"point_coords": [[np.nan, 1]], "point_labels": [1]},
+        {"point_coords": POINT, "point_labels": [7]},
+        {"point_coords": POINT, "point_labels": [-2]},
+        {"point_coords": POINT, "point_labels": [0.5]},
         {"box": [1, 2, 3]},
+        {"box": np.zeros((0, 4))},
         {"box": np.stack([BOX, BOX]), "point_coords": POINT, "point_labels": LABEL},
     ],
 )
@@ -273,6 +333,10 @@ def test_state_answers_to_what_scripts_read(tracker, clip):
     state = tracker.init_state(clip)
     tracker.add_new_points_or_box(state, 0, 7, POINT, LABEL)
     assert (state["num_frames"], state["video_height"], state["video_width"], state["obj_ids"]) == (8, 48, 72, [7])
+    assert "num_frames" in state
+    assert "output_dict_per_obj" not in state
+    assert set(state) == {"num_frames", "video_height", "video_width", "obj_ids", "device", "storage_device"}
+    assert len(state) == 6
     with pytest.raises(KeyError, match="inference state has num_frames"):
         state["output_dict_per_obj"]
 
@@ -286,6 +350,18 @@ def test_every_answer_has_all_objects_absent_ones_too(tracker, clip):
     for _, ids, masks in tracker.propagate_in_video(state):
         assert ids == [7, 2]
         assert masks.shape == (2, 1, 48, 72)
+
+
+def test_an_object_prompted_inside_the_loop_joins_at_the_next_frame(tracker, clip):
+    state = tracker.init_state(clip[:4])
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    seen = []
+    for frame, ids, masks in tracker.propagate_in_video(state):
+        assert len(masks) == len(ids)
+        seen.append(ids)
+        if frame == 1:
+            tracker.add_new_points_or_box(state, 1, 2, box=BOX)
+    assert seen == [[1], [1], [1, 2], [1, 2]]
 
 
 def test_a_box_may_come_as_two_labelled_points(tracker, clip):
@@ -362,6 +438,46 @@ def test_official_tools_may_separate_overlapping_masks_themselves(tracker):
     apart = tracker._apply_non_overlapping_constraints(scores)
     assert ((apart > 0).sum(0) <= 1).all()
     assert torch.equal(apart.amax(0), scores.amax(0))
+
+
+def test_vos_optimized_compiles_all_that_a_frame_goes_through(monkeypatch, model, clip):
+    running = []  # compiled functions, the innermost last
+
+    def compiled(function, **options):
+        def run(*args, **kwargs):
+            running.append(function.__name__)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                running.pop()
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr("masklet.model.compiled.shutil.which", lambda name: name)
+    tracker = build_sam2_video_predictor(model, vos_optimized=True)
+    assert isinstance(tracker, SAM2VideoPredictorVOS)
+
+    ran_in = defaultdict(set)  # part of the network: the compiled functions that called it, or None
+    for name, part in tracker.named_modules():
+        ran = ran_in[name.partition(".")[0]]
+        part.register_forward_pre_hook(lambda *_, ran=ran: ran.add(running[0] if running else None))
+    assert torch.equal(*(tracked(each, clip) for each in (tracker, build_sam2_video_predictor(model))))
+    assert {part: ran for part, ran in ran_in.items() if ran} == {
+        "image_encoder": {"encode"},
+        "memory_attention": {"condition"},
+        "sam_prompt_encoder": {"decode"},
+        "sam_mask_decoder": {"encode", "decode"},
+        "obj_ptr_proj": {"decode"},
+        "memory_encoder": {"remember"},
+        "obj_ptr_tpos_proj": {None},  # times of pointers: a vector per memory, put together beforehand
+    }
+
+
+def tracked(tracker, clip):
+    state = tracker.init_state(clip)
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    return torch.stack([logits for _, _, logits in tracker.propagate_in_video(state)])
 
 
 def test_everything_works_in_inference_mode_and_autocast(model, clip):

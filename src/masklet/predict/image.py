@@ -5,8 +5,12 @@ Source: SAM 2 paper, section 4; official `sam2_image_predictor.py`.
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, OutputError, PromptError
 from masklet.io.images import read_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
 from masklet.model.layers import resize_bilinear
@@ -28,43 +32,77 @@ from masklet.types import ImageMasks, Prompt, Size
 if TYPE_CHECKING:
     from os import PathLike
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 GIVEN_MASK_LOGIT = 10.0
 """How sure of itself a boolean mask prompt is when it is shown to the decoder as logits."""
 HOLE_FILL = 10.0
 """Logit of a filled hole in a picture; removed specks get its negative."""
+NUM_SAMPLED = 16
+"""Numbers of each tensor, or up to twice as many, that go into a fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
-    """A picture as the network sees it. size: of the picture; features: with b = 1; model: name of the model that made
-    it, whose decoder alone can read it."""
+    """A picture as the network sees it. size: of the picture; features: with b = 1; model and weights: name and
+    `encoder_fingerprint` of the model that made it, whose decoder alone can read it."""
 
     size: Size
     features: ImageFeatures
     model: str
+    weights: str
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to a safetensors file."""
+        """Write to a safetensors file, in one step. Raises `OutputError` where it cannot be written."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors = {name: maps.contiguous().cpu() for name, maps in vars(self.features).items()}
-        notes = {"height": str(self.size.height), "width": str(self.size.width), "model": self.model}
-        save_file(tensors, Path(path), metadata=notes)
+        height, width = map(str, self.size)
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            save_file(
+                tensors,
+                partial,
+                metadata={"height": height, "width": width, "model": self.model, "weights": self.weights},
+            )
+            os.replace(partial, path)
+        except (SafetensorError, OSError) as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise OutputError(f"cannot write {path}: {error}") from error
 
     @staticmethod
     def load(path: str | PathLike[str]) -> ImageEmbedding:
-        """Read what `save` wrote. Raises `InputError`."""
+        """Read what `save` wrote. Raises `InputError`, for files that do not name their weights too."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(Path(path), framework="pt") as file:
                 notes = file.metadata() or {}
                 features = ImageFeatures(*(file.get_tensor(name) for name in ("stride4", "stride8", "stride16")))
-            return ImageEmbedding(Size(int(notes["height"]), int(notes["width"])), features, notes["model"])
-        except (SafetensorError, OSError, KeyError) as error:
+            size = Size(int(notes["height"]), int(notes["width"]))
+            return ImageEmbedding(size, features, notes["model"], notes["weights"])
+        except KeyError as error:
+            raise InputError(
+                f"{path} is not a saved image embedding of this version: it lacks {error}; embed the picture again"
+            ) from error
+        except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a saved image embedding ({error})") from error
+
+
+def encoder_fingerprint(model: Network) -> str:
+    """Eight hex digits that tell the weights which make embeddings from others of the same architecture.
+
+    Training moves the numbers of a tensor together, so a few of each will do; as bfloat16, so that a model is the same
+    loaded in either type.
+    """
+    decoder = model.sam_mask_decoder  # `encode` ends with two of its convolutions
+    parts = (model.image_encoder, decoder.conv_s0, decoder.conv_s1)
+    weights = [weight.flatten() for part in parts for weight in part.state_dict().values()]
+    few = torch.cat([weight[:: max(1, len(weight) // NUM_SAMPLED)].bfloat16() for weight in weights])
+    return f"{zlib.crc32(few.cpu().view(torch.int16).numpy().tobytes()):08x}"
 
 
 class ImagePredictor:
@@ -96,7 +134,7 @@ class ImagePredictor:
         image_size, device = self.model.config.image_size, self.model.device
         features = self.model.encode(torch.cat([picture_pixels(array, image_size, device) for array in arrays]))
         return [
-            ImageEmbedding(Size(*array.shape[:2]), features.select(index), self.model.config.name)
+            ImageEmbedding(Size(*array.shape[:2]), features.select(index), self.model.config.name, self._weights)
             for index, array in enumerate(arrays)
         ]
 
@@ -115,14 +153,20 @@ class ImagePredictor:
         """Masks for one prompt, or for many boxes at once.
 
         points: (n, 2) x, y in the picture's pixels; labels: (n,) 1 object, 0 not the object; box: (4,) x0, y0, x1, y1;
-        boxes: (b, 4), each an object of its own; mask: (H, W) bool, a mask to be improved; mask_logits: `low_res` of an
-        earlier answer, one mask per object, to be refined; multimask: three readings or a single mask. The result has b
-        rows, 1 but for `boxes`. Raises `PromptError`.
+        boxes: (b, 4), each an object of its own; mask: (H, W) bool, a mask to be improved, of the picture's size or, at
+        another scale, of its proportions; mask_logits: `low_res` of an earlier answer, one mask per object, to be
+        refined; multimask: three readings or a single mask. The result has b rows, 1 but for `boxes`. Raises
+        `PromptError`.
         """
         points_on_model = self._points(embedding, points, labels, box, boxes)
         earlier = self._earlier_logits(embedding, mask, mask_logits)
         if points_on_model is None and earlier is None:
             raise PromptError("an empty prompt: give points, a box, boxes, a mask or mask_logits")
+        rows = 1 if points_on_model is None else len(points_on_model.xy)
+        if earlier is not None and len(earlier) != rows:
+            raise PromptError(
+                f"{len(earlier)} earlier masks for {rows} objects; give one for each, such as `found.best().low_res`"
+            )
         return self.decode(embedding, points_on_model, earlier, multimask=multimask)
 
     @torch.no_grad()
@@ -165,8 +209,18 @@ class ImagePredictor:
     def _features(self, embedding: ImageEmbedding) -> ImageFeatures:
         if embedding.model != self.model.config.name:
             raise InputError(f"the embedding was made by {embedding.model}, the model here is {self.model.config.name}")
+        if embedding.weights != self._weights:
+            raise InputError(
+                f"the embedding was made by other weights of {embedding.model} than those here (fine-tuned since, or "
+                "loaded as another type); embed the picture again"
+            )
         device, dtype = self.model.device, self.model.dtype
         return ImageFeatures(*(maps.to(device, dtype) for maps in vars(embedding.features).values()))
+
+    @cached_property
+    def _weights(self) -> str:
+        """Found once: a model that is trained further needs a predictor of its own."""
+        return encoder_fingerprint(self.model)
 
     def _points(
         self,
@@ -176,6 +230,8 @@ class ImagePredictor:
         box: ArrayLike | None,
         boxes: ArrayLike | None,
     ) -> Points | None:
+        if labels is not None and points is None:
+            raise PromptError("labels belong to points; give points too, or leave labels out")
         if boxes is None:
             if points is None and box is None:
                 return None
@@ -204,12 +260,22 @@ class ImagePredictor:
         if mask is not None:
             if mask_logits is not None:
                 raise PromptError("give a mask or mask_logits, not both")
-            prompt = Prompt.of(mask=mask)
-            prompt.check_within(embedding.size)
-            assert prompt.mask is not None
-            return (to_model_mask(prompt.mask, side, self.model.device) * 2 - 1) * GIVEN_MASK_LOGIT
+            given = Prompt.of(mask=mask).mask
+            assert given is not None
+            _check_proportions(given, embedding.size)
+            return (to_model_mask(given, side, self.model.device) * 2 - 1) * GIVEN_MASK_LOGIT
         logits = torch.as_tensor(mask_logits, dtype=torch.float32, device=self.model.device)
         logits = logits.reshape(-1, 1, *logits.shape[-2:])
         if logits.shape[-2:] != (side, side):
             raise PromptError(f"mask_logits are {side} x {side} for this picture; got {tuple(logits.shape)}")
         return logits
+
+
+def _check_proportions(mask: NDArray[np.bool_], size: Size) -> None:
+    """Raise `PromptError` unless a mask is of a picture's size, or of that size scaled and rounded to whole pixels."""
+    height, width = mask.shape
+    if abs(width * size.height - height * size.width) >= max(size):
+        raise PromptError(
+            f"the mask is {width} x {height} pixels (width x height), the picture {size.width} x {size.height}; "
+            "give a mask of that size or, smaller or larger, of those proportions"
+        )

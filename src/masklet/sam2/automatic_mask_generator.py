@@ -56,9 +56,7 @@ class SAM2AutomaticMaskGenerator:
         if output_mode not in OUTPUT_MODES:
             raise InputError(f"output_mode is one of {', '.join(OUTPUT_MODES)}; got {output_mode!r}")
         self.output_mode = output_mode
-        self.predictor = SAM2ImagePredictor(
-            model, max_hole_area=min_mask_region_area, max_sprinkle_area=min_mask_region_area
-        )
+        self.predictor = SAM2ImagePredictor(model)
         self.options = EverythingOptions(
             points_per_side=EverythingOptions.points_per_side if points_per_side is None else points_per_side,
             points_per_batch=points_per_batch,

@@ -14,7 +14,6 @@ import torch
 from masklet.checkpoints import HUB_FILES, choose_device, load
 from masklet.config import CONFIGS
 from masklet.errors import CheckpointError, InputError
-from masklet.model.compiled import compile_model
 from masklet.model.network import Network
 from masklet.sam2.overrides import OfficialOptions
 
@@ -91,11 +90,11 @@ def build_sam2_video_predictor(
     apply_postprocessing: also fill holes of up to 8 low-resolution pixels, and remember prompted masks as certain;
     vos_optimized: compile the per-frame path (slow at first; raises `DeviceError` where there is no C++ compiler).
     """
-    from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor
+    from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
     options = OfficialOptions.from_overrides(hydra_overrides_extra, apply_postprocessing)
-    predictor = SAM2VideoPredictor(load_network(config_file, ckpt_path, device), options).train(mode != "eval")
-    return compile_model(predictor) if vos_optimized else predictor
+    predictor = SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor
+    return predictor(load_network(config_file, ckpt_path, device), options).train(mode != "eval")
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:

@@ -12,13 +12,16 @@ from torch import Tensor
 
 from masklet.errors import InputError, PromptError
 from masklet.model.network import Network
-from masklet.ops.coordinates import BOTTOM_RIGHT, TOP_LEFT, Points
+from masklet.ops.coordinates import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
 from masklet.predict.image import ImageEmbedding, ImagePredictor
 from masklet.sam2.build_sam import SAM2Base, build_sam2_hf, load_network
 from masklet.types import Size
 
 Prediction = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Masks [c H W] (logits, or 0 and 1), predicted IoU [c], low-resolution logits [c h w]; [b c ...] for b > 1 prompts."""
+
+KINDS = (BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PAD)
+"""Labels that a point may have; the official code takes any other for a point of no kind."""
 
 
 class SAM2ImagePredictor:
@@ -66,8 +69,10 @@ class SAM2ImagePredictor:
         self._embeddings = [self._predictor.embed(image)]
 
     def set_image_batch(self, image_list: Sequence[Any]) -> None:
-        """Encode pictures of any sizes together, for `predict_batch`."""
+        """Encode pictures of any sizes together, for `predict_batch`. Raises `InputError` where there are none."""
         self.reset_predictor()
+        if not len(image_list):
+            raise InputError("set_image_batch needs a picture at least; got an empty list")
         self._embeddings = self._predictor.embed_batch(image_list)
         self._is_batch = True
 
@@ -93,7 +98,7 @@ class SAM2ImagePredictor:
         low-resolution logits of an earlier answer. Raises `PromptError`.
         """
         prompt = (point_coords, point_labels, box, mask_input)
-        return self._predict(self._embedding(), prompt, multimask_output, return_logits, normalize_coords)
+        return self._answer(self._embedding(), prompt, multimask_output, return_logits, normalize_coords)
 
     def predict_batch(
         self,
@@ -109,10 +114,13 @@ class SAM2ImagePredictor:
         if not self._is_batch:
             raise PromptError("no pictures are set: call set_image_batch first")
         batches = (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
+        for batch in batches:
+            if batch is not None and len(batch) < len(self._embeddings):
+                raise PromptError(f"{len(self._embeddings)} pictures are set; got prompts for {len(batch)} only")
         answers = []
         for index, embedding in enumerate(self._embeddings):
             prompt = tuple(None if batch is None else batch[index] for batch in batches)
-            answers.append(self._predict(embedding, prompt, multimask_output, return_logits, normalize_coords))
+            answers.append(self._answer(embedding, prompt, multimask_output, return_logits, normalize_coords))
         masks, ious, low_res = (list(part) for part in zip(*answers, strict=True))
         return masks, ious, low_res
 
@@ -136,7 +144,7 @@ class SAM2ImagePredictor:
             raise PromptError("no picture is set: call set_image first")
         return self._embeddings[-1]
 
-    def _predict(
+    def _answer(
         self,
         embedding: ImageEmbedding,
         prompt: tuple[Any, ...],
@@ -148,6 +156,8 @@ class SAM2ImagePredictor:
         coords, labels, box, mask_input = prompt
         points = _model_points(coords, labels, box, embedding.size if normalize else Size(1, 1), self.model)
         earlier = _model_logits(mask_input, embedding, self.device)
+        if earlier is not None and points is not None and len(earlier) not in (1, len(points.xy)):
+            raise PromptError(f"{len(earlier)} rows of mask_input for {len(points.xy)} of prompts; give one or as many")
         found = self._predictor.decode(embedding, points, earlier, multimask=multimask)
         masks = found.logits if return_logits else (found.logits > self.mask_threshold).float()
         return _numbers(masks), _numbers(found.iou), _numbers(found.low_res)
@@ -165,10 +175,12 @@ def _model_points(coords: Any, labels: Any, box: Any, size: Size, model: Network
             raise PromptError(
                 f"points are [n 2] or [b n 2] with a label each; got {tuple(xy.shape)} and {tuple(kinds.shape)}"
             )
+        if not torch.isin(kinds, torch.tensor(KINDS, device=model.device)).all():
+            raise PromptError(f"labels are 1 (object), 0 (not the object), 2 and 3 (corners of a box); got {labels}")
         rows = Points(xy, kinds.int())
     if box is not None:
         boxes = _tensor(box, model.device)
-        if boxes.shape[-1] != 4:
+        if boxes.shape[-1:] != (4,):
             raise PromptError(f"a box is four numbers x0, y0, x1, y1; got shape {tuple(boxes.shape)}")
         corners = boxes.reshape(-1, 2, 2)
         kinds = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]], device=model.device).expand(len(corners), 2).int()
@@ -177,6 +189,8 @@ def _model_points(coords: Any, labels: Any, box: Any, size: Size, model: Network
         rows = Points(corners, kinds).followed_by(rows)
     if rows is None:
         return None
+    if not len(rows.xy):
+        raise PromptError("no rows of points or boxes; leave them out, or do not ask")
     if not torch.isfinite(rows.xy).all():
         raise PromptError("points and boxes must be finite numbers")
     scale = torch.tensor([size.width, size.height], dtype=torch.float32, device=model.device)
@@ -188,8 +202,11 @@ def _model_logits(mask_input: Any, embedding: ImageEmbedding, device: torch.devi
         return None
     logits = _tensor(mask_input, device)
     expected = embedding.features.stride4.shape[-2:]
-    if logits.shape[-2:] != expected or logits.ndim not in (3, 4):
-        raise PromptError(f"mask_input is [1 h w] or [b 1 h w] of {tuple(expected)} here; got {tuple(logits.shape)}")
+    if logits.shape[-3:] != (1, *expected) or logits.ndim not in (3, 4):
+        raise PromptError(
+            f"mask_input is [1 h w] or [b 1 h w] of {tuple(expected)} here, such as logits[best][None]; "
+            f"got {tuple(logits.shape)}"
+        )
     return logits if logits.ndim == 4 else logits[None]
 
 

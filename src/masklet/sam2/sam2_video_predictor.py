@@ -6,7 +6,7 @@ pass unless `add_all_frames_to_correct_as_cond` is set, and every object is trac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -16,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from masklet.errors import PromptError
+from masklet.model.compiled import compile_model
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.ops.coordinates import BOTTOM_RIGHT, TOP_LEFT
 from masklet.ops.masks import non_overlapping
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load_network
+from masklet.sam2.clips import official_clip
 from masklet.sam2.overrides import OfficialOptions
 from masklet.tracking.policy import TrackingPolicy
 from masklet.types import FrameMasks, Prompt
@@ -29,7 +31,7 @@ Answer = tuple[int, list[int], Tensor]
 """Frame number, ids of all objects, and their logits [n 1 H W] at the video's size."""
 
 
-class InferenceState:
+class InferenceState(Mapping[str, Any]):
     """What `init_state` returns: a session, which answers to the official names that scripts read."""
 
     def __init__(self, session: VideoSession, device: torch.device, offload_state_to_cpu: bool) -> None:
@@ -46,6 +48,12 @@ class InferenceState:
         if key not in _STATE_ITEMS:
             raise KeyError(f"{key!r}: an inference state has {', '.join(_STATE_ITEMS)}; all else is in its `session`")
         return _STATE_ITEMS[key](self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_STATE_ITEMS)
+
+    def __len__(self) -> int:
+        return len(_STATE_ITEMS)
 
 
 _STATE_ITEMS: dict[str, Callable[[InferenceState], Any]] = {
@@ -81,17 +89,18 @@ class SAM2VideoPredictor(SAM2Base):
 
     def init_state(
         self,
-        video_path: str | PathLike[str] | Sequence[Any] | NDArray[np.uint8],
+        video_path: str | PathLike[str] | bytes | Sequence[Any] | NDArray[np.uint8],
         offload_video_to_cpu: bool = False,
         offload_state_to_cpu: bool = False,
         async_loading_frames: bool = False,
     ) -> InferenceState:
-        """Open a clip: a video file, a folder of pictures, or anything else `masklet.VideoSession` opens.
+        """Open a clip: a folder, of whose pictures only the JPEG files count if there are any; a video file or the
+        bytes of one; or anything else `masklet.VideoSession` opens.
 
         Frames are decoded when they are needed and never all held, so that `offload_video_to_cpu` and
         `async_loading_frames` have nothing left to do; `offload_state_to_cpu` keeps memories in main memory.
         """
-        session = VideoSession(self, video_path, policy=self._policy(offload_state_to_cpu))
+        session = VideoSession(self, official_clip(video_path), policy=self._policy(offload_state_to_cpu))
         return InferenceState(session, self.device, offload_state_to_cpu)
 
     def add_new_points_or_box(
@@ -223,6 +232,15 @@ class SAM2VideoPredictor(SAM2Base):
         for object_id, mask in zip(masks.object_ids, masks.logits, strict=True):
             logits[object_ids.index(object_id), 0] = mask
         return masks.frame, object_ids, logits
+
+
+class SAM2VideoPredictorVOS(SAM2VideoPredictor):
+    """What `vos_optimized` builds: a predictor whose per-frame path is compiled. Raises `DeviceError` where there is no
+    C++ compiler."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        compile_model(self)
 
 
 def _point_prompt(points: Any, labels: Any, box: Any) -> Prompt:
