@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -250,7 +251,8 @@ def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = 
             torch.save({"model": state, CONFIG_KEY: text}, partial)
         os.replace(partial, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch's writer raises RuntimeError
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
 

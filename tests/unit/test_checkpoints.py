@@ -182,8 +182,11 @@ def test_an_absent_device_is_an_error():
 def test_a_model_is_saved_whole_or_not_at_all(tmp_path, suffix):
     with pytest.raises(OutputError, match="cannot write"):
         save(tiny_model(), tmp_path / "nowhere" / f"model{suffix}")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        save(tiny_model(), tmp_path / "file" / f"model{suffix}")
     path = tmp_path / f"model{suffix}"
     path.mkdir()
     with pytest.raises(OutputError, match="cannot write"):
         save(tiny_model(), path)
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", path.name]
