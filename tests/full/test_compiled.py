@@ -10,7 +10,7 @@ import torch
 from masklet.errors import DeviceError
 from masklet.model.compiled import CPP_COMPILERS, compile_model
 from masklet.predict.video import VideoSession
-from tiny import tiny_clip, tiny_model
+from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
 
 def track(model, clip):
@@ -27,12 +27,13 @@ def track(model, clip):
 
 @pytest.mark.full
 @pytest.mark.skipif(not any(map(shutil.which, CPP_COMPILERS)), reason="no C++ compiler here")
-def test_compiled_tracking_is_the_same_and_settles():
+@pytest.mark.parametrize("config", [TINY_CONVNET, TINY_HIERA], ids=["convnet", "hiera"])
+def test_compiled_tracking_is_the_same_and_settles(config):
     from torch._dynamo.utils import counters
 
     clip = tiny_clip(20)
-    plain = track(tiny_model(), clip)
-    compiled = compile_model(tiny_model())
+    plain = track(tiny_model(config), clip)
+    compiled = compile_model(tiny_model(config))
     torch._dynamo.reset()
     counters.clear()
     for one, other in zip(plain, track(compiled, clip), strict=True):
