@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from masklet.errors import OutputError, PromptError
+from masklet.io import frame_source
 from masklet.io.frames import open_frames
+from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import read_index_png
+from masklet.io.video_writer import VideoWriter
+from masklet.predict import record
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import track_to_folder
 from masklet.types import Prompt
@@ -49,6 +53,84 @@ def test_every_direction_records_each_frame_once_and_tells_how_many_there_are(
     assert len(open_frames(recorded.overlay)) == len(numbers)
 
 
+def recorded_frames(folder) -> list[int]:
+    """Frames in masklets.json."""
+    found = json.loads((folder / "masklets.json").read_text())
+    return sorted({record["frame"] for item in found["objects"] for record in item["frames"]})
+
+
+def test_a_correction_makes_no_frame_come_again(model, tmp_path) -> None:
+    correction = PlacedPrompt(6, 1, Prompt.of(points=[(50, 40)], labels=[0]))
+    told = []
+    track_to_folder(
+        model,
+        np.stack(moving_square(7)),
+        [*PROMPTS, correction],
+        tmp_path,
+        direction="both",
+        on_frame=lambda *now: told.append(now),
+    )
+    assert told == [(done, 9) for done in range(1, 10)]
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+def test_an_iterator_is_tracked_however_far_apart_its_prompts_are(model, tmp_path, monkeypatch, direction) -> None:
+    monkeypatch.setattr(frame_source, "CACHE_FRAMES", 2)
+    clip = moving_square(7)
+    prompts = [*PROMPTS, PlacedPrompt(6, 1, Prompt.of(points=[(50, 40)], labels=[0]))]
+    for name, source in (("passing", iter(clip)), ("kept", open_frames(iter(clip)))):
+        track_to_folder(model, source, prompts, tmp_path / name, direction=direction)
+    passing, kept = (json.loads((tmp_path / name / "masklets.json").read_text()) for name in ("passing", "kept"))
+    assert passing == kept
+
+
+def test_a_later_run_replaces_an_earlier_one_and_touches_no_other_file(model, tmp_path) -> None:
+    track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path)
+    (tmp_path / "masks" / "mine.png").touch()
+    with pytest.raises(PromptError, match="outside"):
+        track_to_folder(model, np.stack(moving_square(4)), [PlacedPrompt(0, 1, Prompt.of((99, 0)))], tmp_path)
+    assert len(list((tmp_path / "masks").iterdir())) == 1 + 4
+    assert recorded_frames(tmp_path) == [2, 3, 4, 5]
+    recorded = track_to_folder(model, np.stack(moving_square(2)), [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path)
+    assert sorted(file.name for file in recorded.masks.iterdir()) == ["00000.png", "00001.png", "mine.png"]
+    assert recorded_frames(tmp_path) == [0, 1]
+
+
+def test_a_run_that_fails_before_its_first_frame_leaves_the_earlier_one(model, tmp_path, monkeypatch) -> None:
+    track_to_folder(model, np.stack(moving_square(4)), PROMPTS[:1], tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    monkeypatch.setattr(record.VideoSession, "advance", lambda *_, **__: [][0])
+    with pytest.raises(IndexError):
+        track_to_folder(model, np.stack(moving_square(2)), [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("direction", ["forward", "both"])
+@pytest.mark.parametrize(
+    ("place", "name", "calls"),
+    [(record, "write_index_png", 3), (VideoWriter, "write", 3), (MaskletsWriter, "add", 6)],
+    ids=["mask", "overlay", "masklets"],
+)
+def test_a_frame_that_cannot_be_written_is_in_neither_masks_nor_masklets(
+    model, tmp_path, monkeypatch, direction, place, name, calls
+) -> None:
+    work, left = getattr(place, name), [None] * (calls - 1)
+
+    def fills_the_disk(*given, **named):
+        if not left:
+            raise OutputError("no space left on device")
+        left.pop()
+        return work(*given, **named)
+
+    monkeypatch.setattr(place, name, fills_the_disk)
+    prompts = [PlacedPrompt(0, placed.object_id, placed.prompt) for placed in PROMPTS]
+    with pytest.raises(OutputError, match="no space"):
+        track_to_folder(model, np.stack(moving_square(7)), prompts, tmp_path, direction=direction)
+    assert recorded_frames(tmp_path) == [0, 1]
+    assert sorted(file.name for file in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+    assert json.loads((tmp_path / "masklets.json").read_text())["masks"] == ["00000.png", "00001.png"]
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_an_interrupted_run_leaves_files_that_agree(model, tmp_path, direction) -> None:
     def stop(done: int, total: int | None) -> None:
@@ -57,8 +139,7 @@ def test_an_interrupted_run_leaves_files_that_agree(model, tmp_path, direction) 
 
     with pytest.raises(KeyboardInterrupt):
         track_to_folder(model, np.stack(moving_square(7)), PROMPTS, tmp_path, direction=direction, on_frame=stop)
-    found = json.loads((tmp_path / "masklets.json").read_text())
-    frames = sorted({record["frame"] for item in found["objects"] for record in item["frames"]})
+    frames = recorded_frames(tmp_path)
     assert len(frames) == 3
     assert sorted(int(file.stem) for file in (tmp_path / "masks").iterdir()) == frames
     assert len(open_frames(tmp_path / "overlay.mp4")) == 3
@@ -68,7 +149,11 @@ def test_an_interrupted_run_leaves_files_that_agree(model, tmp_path, direction) 
 
 def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work(model, tmp_path) -> None:
     with pytest.raises(PromptError, match="nothing to track"):
-        track_to_folder(model, np.stack(moving_square(2)), [], tmp_path)
+        track_to_folder(model, np.stack(moving_square(2)), [], tmp_path / "out")
+    numbered = [PlacedPrompt(0, 70000, Prompt.of((1, 1)))]
+    with pytest.raises(PromptError, match="from 1 to 65535; got 70000"):
+        track_to_folder(model, np.stack(moving_square(2)), numbered, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to the folder"):
         track_to_folder(model, np.stack(moving_square(2)), PROMPTS, tmp_path / "file")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.io.images import read_image
+from masklet.io.images import read_image, read_own_image
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 GREY = RGB[..., 0]
@@ -120,6 +120,14 @@ def test_exif_orientation_is_honoured(tmp_path, orientation) -> None:
 def test_other_arrays_are_refused_with_a_reason(source, words) -> None:
     with pytest.raises(InputError, match=words):
         read_image(source)
+
+
+@pytest.mark.parametrize("as_source", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_an_own_picture_does_not_change_with_its_source(as_source) -> None:
+    buffer = RGB.copy()
+    picture = read_own_image(as_source(buffer))
+    buffer[:] = 0
+    np.testing.assert_array_equal(picture, RGB)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from masklet.errors import OutputError
-from masklet.io.masklets import MaskletsWriter
+from masklet.io.masklets import MaskletsWriter, read_index_masks
 from masklet.io.output import atomic_file, make_folder, undivided
 from masklet.ops.rle import decode_rle
 from masklet.types import Size
@@ -68,6 +68,49 @@ def test_an_interrupted_block_leaves_a_valid_file_of_what_was_done(tmp_path) -> 
         interrupted()
     assert len(json.loads((tmp_path / "m.json").read_text())["objects"]) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_an_error_before_anything_was_added_leaves_the_earlier_file(tmp_path) -> None:
+    (tmp_path / "m.json").write_text("earlier")
+    with pytest.raises(RuntimeError), MaskletsWriter(tmp_path / "m.json", name="x", size=SIZE):
+        raise RuntimeError
+    assert (tmp_path / "m.json").read_text() == "earlier"
+
+
+def test_a_discarded_frame_is_not_written(tmp_path) -> None:
+    with MaskletsWriter(tmp_path / "m.json", name="x", size=SIZE) as writer:
+        writer.add(0, 2, _mask(0))
+        writer.add(1, 1, _mask(0))
+        writer.add(1, 2, _mask(0))
+        writer.discard(1)
+    (item,) = json.loads((tmp_path / "m.json").read_text())["objects"]
+    assert (item["id"], [record["frame"] for record in item["frames"]]) == (2, [0])
+
+
+@pytest.mark.parametrize("num_objects", [0, 2])
+def test_the_index_masks_written_with_it_are_named(tmp_path, num_objects) -> None:
+    with MaskletsWriter(tmp_path / "m.json", name="x", size=SIZE) as writer:
+        for object_id in range(num_objects):
+            writer.add(0, object_id, _mask(0))
+        writer.index_masks += ["shot 1.png", "00001.png"]
+    assert json.loads((tmp_path / "m.json").read_text())["masks"] == ["shot 1.png", "00001.png"]
+    assert read_index_masks(tmp_path / "m.json") == ["shot 1.png", "00001.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        '{"format": "other", "masks": ["00000.png"], "objects": [\n]}',
+        '{"format": "masklets", "objects": [\n]}',
+        '{"format": "masklets", "masks": ["../mine.png", "notes.txt", 5], "objects": [\n]}',
+        '{"format": "masklets", "masks": 5, "objects": [\n]}',
+    ],
+)
+def test_no_other_file_is_named(tmp_path, text) -> None:
+    assert read_index_masks(tmp_path / "m.json") == []
+    (tmp_path / "m.json").write_text(text)
+    assert read_index_masks(tmp_path / "m.json") == []
 
 
 def test_no_objects_make_a_valid_file(tmp_path) -> None:

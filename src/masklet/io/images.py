@@ -48,6 +48,12 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
     return _to_rgb(_to_bytes(_channels_last(source)))
 
 
+def read_own_image(source: ImageSource) -> NDArray[np.uint8]:
+    """`read_image` into memory of its own: a camera's driver may write the next picture into the same array."""
+    image = read_image(source)
+    return image if image.flags.owndata else image.copy()
+
+
 def _read_file(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:

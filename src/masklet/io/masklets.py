@@ -1,8 +1,11 @@
 """`masklets.json`: each object's masks through a clip, or on a picture, as COCO run lengths with their scores.
 
 {"format": "masklets", "version": 1, "name": "dog.mp4", "size": [720, 1280], "fps": 29.97, "model": "nano",
+ "masks": ["00000.png", ...],
  "objects": [{"id": 1, "frames": [{"frame": 0, "segmentation": {"size": [720, 1280], "counts": "..."},
                                    "area": 5120, "bbox": [x, y, width, height], "presence": 0.99}, ...]}, ...]}
+
+`masks` names the index PNGs written with it into the folder `masks`, where there are any.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ class MaskletsWriter:
     """Collects masks frame by frame and writes `masklets.json` when its block is left, by an error or Ctrl-C as well.
 
     Masks wait in a temporary file, so that memory does not grow with the clip, and the finished file takes its place
-    in one step: a reader never meets half a file. A frame added again replaces what was there.
+    in one step: a reader never meets half a file. A frame added again replaces what was there. A block that an error
+    ends before anything was added leaves an earlier file as it is. `index_masks` is for its owner to fill.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class MaskletsWriter:
             "fps": fps,
             "model": model,
         }
+        self.index_masks: list[str] = []
         self._places: dict[int, dict[int, int]] = {}
 
     def __enter__(self) -> MaskletsWriter:
@@ -72,12 +77,18 @@ class MaskletsWriter:
             raise OutputError(f"cannot hold the masks of frame {frame}: {error.strerror or error}") from error
         self._places.setdefault(object_id, {})[frame] = place
 
+    def discard(self, frame: int) -> None:
+        """Take back what was added of a frame."""
+        for places in self._places.values():
+            places.pop(frame, None)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with atomic_file(self._path) as file:
-                file.writelines(self._lines())
+            if kind is None or self._places or self.index_masks:
+                with atomic_file(self._path) as file:
+                    file.writelines(self._lines())
         except OutputError:
             if kind is None:  # else the error that ended the block is the one to tell
                 raise
@@ -85,12 +96,29 @@ class MaskletsWriter:
             self._waiting.close()
 
     def _lines(self) -> Iterator[str]:
-        yield json.dumps(self._header)[:-1] + ', "objects": ['
-        for rank, (object_id, places) in enumerate(sorted(self._places.items())):
+        masks = {"masks": self.index_masks} if self.index_masks else {}
+        yield json.dumps(self._header | masks)[:-1] + ', "objects": ['
+        objects = ((object_id, places) for object_id, places in sorted(self._places.items()) if places)
+        for rank, (object_id, places) in enumerate(objects):
             yield f'{"," if rank else ""}\n{{"id": {object_id}, "frames": ['
             for count, (_, place) in enumerate(sorted(places.items())):
                 self._waiting.seek(place)
                 record = self._waiting.readline().rstrip().decode()
                 yield f"{',' if count else ''}\n{record}"
             yield "]}"
-        yield "]}\n"
+        yield "\n]}\n"
+
+
+def read_index_masks(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the index PNGs written with a `masklets.json`; none where it is missing or not one of ours.
+
+    They are in its first line, so that the file of a long clip is not read whole.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            header = json.loads(file.readline() + "]}")
+    except (OSError, ValueError):
+        return []
+    is_ours = isinstance(header, dict) and header.get("format") == "masklets" and isinstance(header.get("masks"), list)
+    names = map(str, header["masks"]) if is_ours else ()
+    return [name for name in names if name.endswith(".png") and name == Path(name).name]

@@ -10,7 +10,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.frame_source import FrameSource
-from masklet.io.images import read_image
+from masklet.io.images import read_own_image
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class PassingFrames(FrameSource):
         self._ended = False
         self._spool = _Spool() if revisit else None
         try:
-            first = _own(next(self._frames))
+            first = read_own_image(next(self._frames))
         except StopIteration:
             raise InputError("the iterable has no frames") from None
         super().__init__("the iterable", Size(*first.shape[:2]), fps=None)
@@ -60,7 +60,7 @@ class PassingFrames(FrameSource):
         except StopIteration:
             self._ended = True
             raise IndexError(f"the iterable ended after {self._pulled} frames") from None
-        frame = _own(picture)
+        frame = read_own_image(picture)
         self._store(frame)
         return frame
 
@@ -69,12 +69,6 @@ class PassingFrames(FrameSource):
         if self._spool is not None:
             self._spool.append(frame)
         self._pulled += 1
-
-
-def _own(picture: Any) -> NDArray[np.uint8]:
-    """The picture in memory of its own: a camera's driver may write the next one into the same array."""
-    frame = read_image(picture)
-    return frame.copy() if isinstance(picture, np.ndarray) and np.may_share_memory(frame, picture) else frame
 
 
 class _Spool:

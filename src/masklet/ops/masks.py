@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from masklet.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+MAX_OBJECT_ID = 65535
+"""Index masks are uint16, as the PNGs made of them."""
 
 
 def non_overlapping(logits: torch.Tensor) -> torch.Tensor:
@@ -30,7 +35,11 @@ def index_map(masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint16
     """Masks [n, H, W] as one picture [H, W] of object ids, 0 where there is none.
 
     Where masks overlap the smaller one is on top: what lies within another object's outline is usually in front of it.
+    Raises `InputError` for an id outside 1 to `MAX_OBJECT_ID`.
     """
+    for object_id in ids:
+        if not 1 <= object_id <= MAX_OBJECT_ID:
+            raise InputError(f"an index mask numbers objects from 1 to {MAX_OBJECT_ID}; got {object_id}")
     index = np.zeros(masks.shape[-2:], np.uint16)
     for place in np.argsort(-masks.sum((-2, -1)), kind="stable"):
         index[masks[place]] = ids[place]

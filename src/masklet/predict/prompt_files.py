@@ -14,6 +14,7 @@ from PIL import Image
 from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image
 from masklet.io.palette import read_index_png
+from masklet.ops.masks import MAX_OBJECT_ID
 from masklet.types import Prompt
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def read_prompts(path: str | os.PathLike[str]) -> list[PlacedPrompt]:
         {"frame": 0, "object": 1, "points": [[x, y], ...], "labels": [1, ...], "box": [x0, y0, x1, y1],
          "mask": "file.png"}
 
-    `frame` is 0 and `object` 1 where they are left out; a mask's path is relative to the JSON file. Raises
-    `PromptError`, naming the file and the place in it.
+    `frame` is 0 and `object`, at most 65535, is 1 where they are left out; a mask's path is relative to the JSON file.
+    Raises `PromptError`, naming the file and the place in it.
     """
     path = Path(path)
     try:
@@ -114,7 +115,7 @@ def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:
     unknown = sorted(set(item) - _FIELDS)
     if unknown:
         raise PromptError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}")
-    frame, object_id = _whole(item, "frame", 0, where), _whole(item, "object", 1, where)
+    frame, object_id = _whole(item, "frame", 0, where), _whole(item, "object", 1, where, most=MAX_OBJECT_ID)
     try:
         mask = read_mask(path.parent / item["mask"], object_id) if item.get("mask") is not None else None
         prompt = Prompt.of(item.get("points"), item.get("labels"), item.get("box"), mask)
@@ -123,8 +124,10 @@ def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:
     return PlacedPrompt(frame, object_id, prompt)
 
 
-def _whole(item: dict[str, Any], name: str, least: int, where: str) -> int:
+def _whole(item: dict[str, Any], name: str, least: int, where: str, most: int | None = None) -> int:
     value = item.get(name, least)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise PromptError(f"{where}: {name} is a whole number from {least}; got {value!r}")
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        to = "" if most is None else f" to {most}"
+        raise PromptError(f"{where}: {name} is a whole number from {least}{to}; got {value!r}")
     return value

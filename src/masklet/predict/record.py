@@ -16,12 +16,13 @@ from PIL import Image
 from masklet.errors import OutputError, PromptError
 from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
+from masklet.io.frames import open_frames
 from masklet.io.images import read_image
-from masklet.io.masklets import MaskletsWriter
+from masklet.io.masklets import MaskletsWriter, read_index_masks
 from masklet.io.output import make_folder, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
-from masklet.ops.masks import index_map
+from masklet.ops.masks import MAX_OBJECT_ID, index_map
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.image import ImagePredictor
 from masklet.predict.prompt_files import PlacedPrompt
@@ -103,16 +104,23 @@ def track_to_folder(
     """Track objects through a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into the folder `out`.
 
     source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`. Whatever ends the tracking early (a
-    file that breaks off, Ctrl-C, an error), the three hold all frames done until then. One direction takes constant
-    memory. Raises `InputError`, `PromptError`, `BrokenVideo` and `OutputError`.
+    file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They replace an earlier run's
+    results once a frame is done: of the files in `masks`, those that its `masklets.json` names and no others.
+
+    Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
+    memories as well. Frames of an iterable that are needed again wait in a temporary file.
+    Raises `InputError`, `PromptError`, `BrokenVideo` and `OutputError`.
     """
+    _check_prompts(prompts)
     folder = make_folder(out)
-    session = VideoSession(model, source, keep="all" if direction == "both" else "window")
+    in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
+    frames = open_frames(source, revisit=not in_passing)
+    session = VideoSession(model, frames, keep="all" if direction == "both" else "window")
     for placed in prompts:
         placed.prompt.check_within(session.size)
         session.prompt(placed.object_id, placed.frame, placed.prompt)
     total = _num_frames_to_track(session, prompts, direction)
-    with ClipRecorder(folder, session.frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
+    with ClipRecorder(folder, frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
             recorder.add(masks)
             if on_frame is not None:
@@ -129,7 +137,10 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 class ClipRecorder:
-    """Writes each frame's masks as they come; the pictures too where frames come in order, else when it is closed."""
+    """Writes each frame's masks as they come, or, where frames do not come in order, all of them when it is closed.
+
+    Once a frame is written, the index masks that an earlier run's `masklets.json` names are removed, and no other file.
+    """
 
     def __init__(
         self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
@@ -138,7 +149,7 @@ class ClipRecorder:
         self._frames = frames
         self._prompts = prompts
         self._in_order = in_order
-        self._waiting: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+        self._waiting: dict[int, dict[int, tuple[dict[str, Any], float]]] = defaultdict(dict)
         self._writer = MaskletsWriter(
             self.recorded.masklets, name=Path(frames.name).name, size=frames.size, fps=frames.fps, model=model
         )
@@ -148,54 +159,79 @@ class ClipRecorder:
     def __enter__(self) -> ClipRecorder:
         self._open.enter_context(self._writer)
         self._open.enter_context(self._video)
-        self._open.callback(self._draw_waiting)
+        self._open.callback(self._write_waiting)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
     def add(self, found: FrameMasks) -> None:
-        """Record one frame's masks, in all files or in none."""
+        """Record one frame's masks, in `masks` and `masklets.json` or in neither; an overlay cannot be taken back."""
+        masks, presences = found.masks, found.presence.float().sigmoid().tolist()
         with undivided():
-            self._add(found)
+            if self._in_order:
+                self._write(found.frame, masks, found.object_ids, presences)
+                return
+            packed = ((encode_rle(mask), presence) for mask, presence in zip(masks, presences, strict=True))
+            self._waiting[found.frame].update(zip(found.object_ids, packed, strict=True))
 
-    def _add(self, found: FrameMasks) -> None:
-        chances = found.presence.float().sigmoid().tolist()
-        for object_id, mask, presence in zip(found.object_ids, found.masks, chances, strict=True):
-            self._writer.add(found.frame, object_id, mask, presence=presence)
-        if self._in_order:
-            self._draw(found.frame, found.masks, found.object_ids)
-        else:
-            self._waiting[found.frame].update(
-                (object_id, encode_rle(mask)) for object_id, mask in zip(found.object_ids, found.masks, strict=True)
-            )
-
-    def _draw_waiting(self) -> None:
+    def _write_waiting(self) -> None:
         for frame, packed in sorted(self._waiting.items()):
             masks = np.zeros((len(packed), *self._frames.size), bool)
-            for place, rle in enumerate(packed.values()):
+            for place, (rle, _) in enumerate(packed.values()):
                 masks[place] = decode_rle(rle)
-            self._draw(frame, masks, list(packed))
+            with undivided():
+                self._write(frame, masks, list(packed), [presence for _, presence in packed.values()])
 
-    def _draw(self, frame: int, masks: NDArray[np.bool_], ids: Sequence[int]) -> None:
-        index = index_map(masks, ids)
-        write_index_png(self.recorded.masks / f"{self._frames.label(frame)}.png", index)
+    def _write(self, frame: int, masks: NDArray[np.bool_], ids: Sequence[int], presences: Sequence[float]) -> None:
+        """Draw first and record last, so that `masklets.json` names no frame whose mask could not be written."""
+        file = self.recorded.masks / f"{self._frames.label(frame)}.png"
+        index, picture = index_map(masks, ids), self._drawn(frame, masks, ids)
+        try:
+            write_index_png(file, index)
+            self._video.write(picture)
+            for object_id, mask, presence in zip(ids, masks, presences, strict=True):
+                self._writer.add(frame, object_id, mask, presence=presence)
+        except BaseException:
+            self._writer.discard(frame)
+            file.unlink(missing_ok=True)
+            raise
+        if not self._writer.index_masks:
+            self._remove_earlier(but=file.name)
+        self._writer.index_masks.append(file.name)
+
+    def _drawn(self, frame: int, masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint8]:
+        """The frame with its masks, and the prompts that were given on it."""
         given = [placed.prompt for placed in self._prompts if placed.frame == frame]
         points = [mark for prompt in given for mark in _marks(prompt.points, prompt.labels)]
         boxes = [prompt.box for prompt in given if prompt.box is not None]
-        self._video.write(draw_masks(self._frames[frame], masks, ids, points=points, boxes=boxes))
+        return draw_masks(self._frames[frame], masks, ids, points=points, boxes=boxes)
+
+    def _remove_earlier(self, but: str) -> None:
+        for name in set(read_index_masks(self.recorded.masklets)) - {but}:
+            try:
+                (self.recorded.masks / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot remove the earlier mask {name}: {error.strerror or error}") from error
+
+
+def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:
+    """Raise `PromptError` where nothing is prompted, or an object whose number has no room in an index mask."""
+    if not prompts:
+        raise PromptError("nothing to track: give a point, a box, a mask or a prompts file")
+    for placed in prompts:
+        if not 1 <= placed.object_id <= MAX_OBJECT_ID:
+            raise PromptError(f"objects in index masks are numbered from 1 to {MAX_OBJECT_ID}; got {placed.object_id}")
 
 
 def _num_frames_to_track(session: VideoSession, prompts: Sequence[PlacedPrompt], direction: Direction) -> int | None:
     """How many frames `propagate` will yield; None where the clip's length is not known."""
-    if not prompts:
-        raise PromptError("nothing to track: give a point, a box, a mask or a prompts file")
-    first, last = min(placed.frame for placed in prompts), max(placed.frame for placed in prompts)
     if direction == "backward":
-        return last + 1
+        return max(placed.frame for placed in prompts) + 1
     if session.num_frames is None:
         return None
-    return session.num_frames - first + (last if direction == "both" else 0)
+    firsts = [min(placed.frame for placed in prompts if placed.object_id == i) for i in session.object_ids]
+    return session.num_frames - min(firsts) + (max(firsts) if direction == "both" else 0)
 
 
 def _marks(points: ArrayLike | None, labels: ArrayLike | None) -> list[tuple[float, float, int]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from masklet.errors import PromptError
 from masklet.io.frame_source import FrameSource
-from masklet.io.images import read_image
+from masklet.io.images import read_own_image
 from masklet.model.network import Network
 from masklet.predict.video import VideoSession
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
@@ -50,16 +50,29 @@ class Stream:
     def step(self, frame: Any) -> FrameMasks:
         """Take the next frame, anything `read_image` takes, and return the masks on it.
 
-        Raises `InputError` for a frame that is not a picture, or of another size than the first.
+        Raises `InputError` for a frame that is not a picture, or of another size than the first. A frame on which
+        anything is raised counts as never handed in: the stream goes on with it, or with another in its place.
         """
-        image = read_image(frame)
+        image = read_own_image(frame)
         if self._session is None or self._frames is None:
-            self._frames = LatestFrame(image)
-            self._session = VideoSession(self.model, self._frames, keep="window", policy=self.policy)
-        else:
-            self._session.settle()  # needs the frame that was prompted, which is about to go
-            self._frames.push(image)
-        return self._session.advance(self._frames.number)
+            frames = LatestFrame(image)
+            session = VideoSession(self.model, frames, keep="window", policy=self.policy)
+            masks = session.advance(frames.number)
+            self._frames, self._session = frames, session
+            return masks
+        self._session.settle()  # needs the frame that was prompted, which is about to go
+        return self._advance(self._session, self._frames, image)
+
+    def _advance(self, session: VideoSession, frames: LatestFrame, image: NDArray[np.uint8]) -> FrameMasks:
+        """Track one frame, or leave everything at the one before."""
+        number, latest = frames.number, frames.image
+        try:
+            frames.put(number + 1, image)
+            return session.advance(number + 1)
+        except BaseException:  # out of memory, Ctrl-C
+            session.features.pop(number + 1, None)
+            frames.put(number, latest)
+            raise
 
     def add(
         self,
@@ -89,18 +102,17 @@ class Stream:
 
 
 class LatestFrame(FrameSource):
-    """A source that knows only the frame pushed last."""
+    """A source that knows only the frame put in last."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         super().__init__("the stream", Size(*image.shape[:2]), fps=None)
         self.number = 0
-        self._image = image
+        self.image = image
 
-    def push(self, image: NDArray[np.uint8]) -> None:
-        """Take the next frame. Raises `InputError` where its size is not the first one's."""
-        self._check_size(image, f"frame {self.number + 1}")
-        self.number += 1
-        self._image = image
+    def put(self, number: int, image: NDArray[np.uint8]) -> None:
+        """Hold another frame. Raises `InputError` where its size is not the first one's."""
+        self._check_size(image, f"frame {number}")
+        self.number, self.image = number, image
         self._cache.clear()
 
     def __len__(self) -> int:
@@ -109,4 +121,4 @@ class LatestFrame(FrameSource):
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number != self.number:
             raise IndexError(f"a stream holds only its latest frame, {self.number}; not {number}")
-        return self._image
+        return self.image

@@ -1,13 +1,14 @@
 """Tracking through a clip: prompts on any frame at any time, propagation either way.
 
-Read `VideoSession._advance` to follow one frame; it conditions, decodes and commits through `masklet.tracking.step`.
+Read `VideoSession.advance` to follow one frame; it conditions, decodes and commits through `masklet.tracking.step`.
 Source: SAM 2 paper, section 4; official `sam2_video_predictor.py`.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,17 +44,22 @@ MAX_OBJECTS_IN_STEP = 16
 @dataclass(eq=False)
 class Track:
     """One object: its prompts, the results not yet committed, those that are, and which frames a pass has been over
-    (with its direction), each keyed by frame."""
+    (with its direction), each keyed by frame; and the numbers of the conditioning frames, ascending."""
 
     prompts: dict[int, Prompt] = field(default_factory=dict)
     drafts: dict[int, FrameResult] = field(default_factory=dict)
     history: dict[int, FrameResult] = field(default_factory=dict)
     visited: dict[int, bool] = field(default_factory=dict)
+    conditioning: list[int] = field(default_factory=list)
 
-    @property
-    def conditioning(self) -> list[int]:
-        """Numbers of the conditioning frames, ascending."""
-        return sorted(frame for frame, result in self.history.items() if result.conditioning)
+    def store(self, result: FrameResult) -> None:
+        """Put a committed result into the history, in the place of an earlier one on its frame."""
+        self.history[result.frame] = result
+        known = result.frame in self.conditioning
+        if result.conditioning and not known:
+            insort(self.conditioning, result.frame)
+        elif known and not result.conditioning:
+            self.conditioning.remove(result.frame)
 
     def latest(self, frame: int) -> FrameResult | None:
         """The newest result on a frame, committed or not."""
@@ -61,11 +67,24 @@ class Track:
 
     def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, stride: int) -> RecallPlan:
         """What `frame` of this object may look back at."""
-        conditioning = self.conditioning
-        tracked = self.history.keys() - set(conditioning)
         return plan_recall(
-            frame, conditioning=conditioning, tracked=tracked, num_frames=num_frames, reverse=reverse, stride=stride
+            frame,
+            conditioning=self.conditioning,
+            tracked=TrackedFrames(self),
+            num_frames=num_frames,
+            reverse=reverse,
+            stride=stride,
         )
+
+
+class TrackedFrames(Container[int]):
+    """The frames of a history that do not condition; a plan asks for few of them, so that long ones are not listed."""
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+
+    def __contains__(self, frame: object) -> bool:
+        return frame in self._track.history and frame not in self._track.conditioning
 
 
 class VideoSession:
@@ -156,9 +175,9 @@ class VideoSession:
         track = self._track(object_id)
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
-        if _is_conditioning(track, frame):
+        if frame in track.conditioning:
             track.visited.pop(frame, None)
-            track.history[frame] = replace(track.history[frame], conditioning=False)
+            track.store(replace(track.history[frame], conditioning=False))
         return self.preview(frame)
 
     def remove(self, object_id: int) -> None:
@@ -176,16 +195,19 @@ class VideoSession:
     ) -> Iterator[FrameMasks]:
         """Track all prompted objects through the clip, yielding each frame's masks as it is done.
 
-        start: first frame, None for the first (backward: the last) prompt's; num_frames: how many frames, None for all
-        there are; direction: "both" goes forward first and then backward from the frame before each object's first
-        prompt, so that a frame may come twice, each time with other objects. Prompts may be added and objects removed
-        between frames. Raises `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off, all
-        frames before having been yielded.
+        start: first frame, None for the first (backward: the last) prompt's; num_frames: how many frames in each
+        direction, None for all there are; direction: "both" goes forward first, from `start`, and then backward from
+        the frame before each object's first prompt, wherever `start` is, so that a frame may come twice, each time with
+        other objects; it needs keep="all". Prompts may be added and objects removed between frames. Raises
+        `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off, all frames before having been
+        yielded.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
         if num_frames is not None and num_frames < 0:
             raise InputError(f"num_frames must be 0 or more, not {num_frames}")
+        if direction == "both" and self.keep == "window":
+            raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
         if start is not None:
             self._check_frame(start)
         self.settle()
@@ -195,18 +217,20 @@ class VideoSession:
             return
         yield from self._pass(first if start is None else start, num_frames, reverse=False)
         if direction == "both":
-            yield from self._pass((last if start is None else start) - 1, num_frames, reverse=True, second=True)
+            self.settle()  # objects may have come during the first pass, and gone
+            firsts = [track.conditioning[0] for track in self.tracks.values() if track.conditioning]
+            yield from self._pass(max(firsts, default=0) - 1, num_frames, reverse=True, second=True)
 
     @torch.no_grad()
     def settle(self) -> None:
         """Commit what was prompted since the last frame, so that further frames recall it."""
         for track in self.tracks.values():
             for frame, result in sorted(track.drafts.items()):
-                if _is_conditioning(track, frame) and not result.conditioning:
+                if frame in track.conditioning and not result.conditioning:
                     continue  # without `corrections_condition` a correction of a first prompt is lost, as officially
                 features = self._features(frame)
                 committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
-                track.history[frame] = committed.row(0, self._storage)
+                track.store(committed.row(0, self._storage))
             track.drafts.clear()
 
     def _pass(self, start: int, num_frames: int | None, *, reverse: bool, second: bool = False) -> Iterator[FrameMasks]:
@@ -223,7 +247,8 @@ class VideoSession:
     def advance(self, frame: int, *, reverse: bool = False, before_first_prompt: bool = False) -> FrameMasks:
         """Track one frame: condition it on each object's memories, decode, commit, and return the masks.
 
-        Frames come one after the other, in either direction; `propagate` and `Stream` see to that.
+        Frames come one after the other, in either direction; `propagate` and `Stream` see to that. Where anything is
+        raised, the frame can be tracked again.
         """
         self._check_order(frame, reverse)
         active = {
@@ -231,16 +256,17 @@ class VideoSession:
             for object_id, track in self.tracks.items()
             if self._is_active(track, frame, reverse, before_first_prompt)
         }
-        tracked = [track for track in active.values() if not _is_conditioning(track, frame)]
+        tracked = [track for track in active.values() if frame not in track.conditioning]
         for group in self._in_step(tracked, frame, reverse):
             self._track_group(group, frame, reverse)
+        masks = self._frame_masks(frame, {object_id: track.history[frame] for object_id, track in active.items()})
         for track in active.values():
             track.visited[frame] = reverse
             if self.keep == "window":
                 let_go(track.history, frame, reverse=reverse, stride=self.policy.memory_stride)
                 track.visited = {past: way for past, way in track.visited.items() if past in track.history}
         self._last = (frame, reverse)
-        return self._frame_masks(frame, {object_id: track.history[frame] for object_id, track in active.items()})
+        return masks
 
     def _track_group(self, group: Sequence[tuple[Track, RecallPlan]], frame: int, reverse: bool) -> None:
         """Objects whose recall has one shape, together along the batch."""
@@ -251,7 +277,7 @@ class VideoSession:
         result = commit(self.model, features, draft(frame, decoded, reverse=reverse), binarise=False)
         shown = replace(result, logits=self._cleaned(decoded.logits))
         for row, (track, _) in enumerate(group):
-            track.history[frame] = shown.row(row, self._storage)
+            track.store(shown.row(row, self._storage))
 
     def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
         """Tracks with their plans, in batches whose plans have the same shape."""
@@ -267,23 +293,26 @@ class VideoSession:
                 yield members[begin : begin + MAX_OBJECTS_IN_STEP]
 
     def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
-        """Decode a prompt. A frame that no pass has been over recalls nothing, even where memories exist."""
+        """Decode a prompt; a given mask is adopted, whatever is remembered."""
         seen = frame in track.visited
         reverse = track.visited.get(frame, False)
-        recalls = []
-        if seen and track.history:
-            plan = track.recall_plan(frame, self.num_frames, reverse, self.policy.memory_stride)
-            recalls = [(track.history, plan)] if plan.maps else []
-        conditioned = condition_frame(self.model, features, recalls)
         decoded = decode_frame(
             self.model,
             features,
-            conditioned,
+            features.stride16 if prompt.mask is not None else self._conditioned(track, frame, features),
             self._cue(prompt, track.latest(frame)),
             stability_fallback=self.policy.stability_fallback,
         )
         result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition, reverse=reverse)
         return replace(result, logits=self._cleaned(decoded.logits))
+
+    def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
+        """A frame that no pass has been over recalls nothing, even where memories exist."""
+        recalls = []
+        if frame in track.visited and track.history:
+            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy.memory_stride)
+            recalls = [(track.history, plan)] if plan.maps else []
+        return condition_frame(self.model, features, recalls)
 
     def _cue(self, prompt: Prompt, earlier: FrameResult | None) -> Cue:
         image_size, device = self.model.config.image_size, self.model.device
@@ -370,15 +399,11 @@ class VideoSession:
     def _check_order(self, frame: int, reverse: bool) -> None:
         if self.keep == "window" and self._last is not None:
             last, way = self._last
-            if way != reverse or frame != last + (-1 if reverse else 1):
+            if way != reverse or frame not in (last, last + (-1 if reverse else 1)):
                 raise PromptError(
                     f"a window goes on from where it stopped, in one direction; after frame {last}, "
                     f"frame {frame} needs keep='all'"
                 )
-
-
-def _is_conditioning(track: Track, frame: int) -> bool:
-    return frame in track.history and track.history[frame].conditioning
 
 
 def _has_mask(result: FrameResult) -> bool:

@@ -6,7 +6,7 @@ Source: SAM 2 paper, section 4 and appendix D.1; official `sam2_base.py`, `_prep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Container, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,7 +80,7 @@ def plan_recall(
     frame: int,
     *,
     conditioning: Collection[int],
-    tracked: Collection[int],
+    tracked: Container[int],
     num_frames: int | None,
     reverse: bool = False,
     stride: int = 1,

@@ -1,0 +1,120 @@
+"""Passes of a session: what they cover, what they refuse, and what they need not compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from masklet.errors import PromptError
+from masklet.predict import video
+from masklet.predict.video import VideoSession
+from tiny import tiny_clip, tiny_model
+
+POINT = {"points": [[10, 20]]}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip(14)
+
+
+def frames_of(results, object_id):
+    return [result.frame for result in results if object_id in result.object_ids]
+
+
+def test_both_directions_from_a_given_frame_leave_no_hole(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 3, **POINT)
+    session.add(2, 10, **POINT)
+    results = list(session.propagate(start=5, direction="both"))
+    assert frames_of(results, 1) == [*range(5, 14), 2, 1, 0]
+    assert frames_of(results, 2) == [*range(10, 14), *range(9, -1, -1)]
+    assert [result.frame for result in session.propagate(start=5, num_frames=2, direction="both")] == [5, 6, 9, 8]
+
+
+def test_the_second_pass_begins_before_the_latest_first_prompt_even_one_of_the_first_pass(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 3, **POINT)
+    results = []
+    for result in session.propagate(direction="both"):
+        if not results:
+            session.add(2, 9, **POINT)
+            session.add(1, 12, points=[[50, 40]], labels=[0])  # a correction is no reason to begin there
+        results.append(result)
+    assert [result.frame for result in results] == [*range(3, 14), *range(8, -1, -1)]
+    assert frames_of(results, 2) == [*range(9, 14), *range(8, -1, -1)]
+    assert all(result.object_ids for result in results)
+
+
+def test_a_first_pass_that_ends_without_objects_is_the_only_one(model, clip):
+    session = VideoSession(model, clip[:4])
+    session.add(1, 2, **POINT)
+    frames = []
+    for result in session.propagate(direction="both"):
+        session.reset()
+        frames.append(result.frame)
+    assert frames == [2, 3]
+
+
+def test_a_window_refuses_both_directions_before_the_first_frame(model, clip):
+    session = VideoSession(model, clip, keep="window")
+    session.add(1, 3, **POINT)
+    with pytest.raises(PromptError, match="direction='both' needs keep='all'"):
+        next(session.propagate(direction="both"))
+    assert next(session.propagate()).frame == 3
+
+
+def test_a_window_can_do_its_last_frame_again(model, clip):
+    answers = []
+    for keep in ("all", "window"):
+        session = VideoSession(model, clip, keep=keep)
+        session.add(1, 0, **POINT)
+        list(session.propagate(num_frames=10))
+        answers.append([result.logits for result in session.propagate(start=9)])
+    assert [one.equal(other) for one, other in zip(*answers, strict=True)] == [True] * 5
+
+
+def test_a_mask_prompt_on_a_tracked_frame_looks_nothing_up(model, clip, monkeypatch):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=5))
+    monkeypatch.setattr(video, "condition_frame", lambda *_: pytest.fail("conditioned for nothing"))
+    assert session.add(1, 3, mask=np.eye(48, 72, dtype=bool)).frame == 3
+
+
+class Unlisted(dict):
+    """A history of which single frames may be looked up."""
+
+    def __iter__(self):
+        pytest.fail("the whole history was walked through")
+
+    items = keys = values = __iter__
+
+
+def test_tracking_a_frame_does_not_walk_through_all_before_it(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 2, **POINT)
+    list(session.propagate(num_frames=8))
+    expected = [result.logits for result in session.propagate(start=10, num_frames=2)]
+    track = session.tracks[1]
+    track.history = Unlisted(track.history)
+    again = list(session.propagate(start=10, num_frames=2))
+    assert [one.equal(other.logits) for one, other in zip(expected, again, strict=True)] == [True] * 2
+    assert session.add(1, 11, points=[[50, 40]], labels=[0]).object_ids == (1,)
+
+
+def test_conditioning_frames_are_known_in_order_as_prompts_come_and_go(model, clip):
+    session = VideoSession(model, clip)
+    for frame in (8, 2, 5, 8):
+        session.add(1, frame, **POINT)
+        session.settle()
+    track = session.tracks[1]
+    assert track.conditioning == [2, 5, 8]
+    session.clear(1, 5)
+    list(session.propagate(num_frames=3))
+    assert track.conditioning == [2, 8] == sorted(n for n, result in track.history.items() if result.conditioning)
