@@ -57,7 +57,7 @@ class Side:
         self.picture_predictor.set_image(picture)
         return time.perf_counter() - begin
 
-    def prepare_frame(self, config: str, checkpoint: str, clip: str, num_objects: int, image_size: int) -> None:
+    def prepare_frame(self, config: str, checkpoint: str | None, clip: str, num_objects: int, image_size: int) -> None:
         """Build the video predictor, prompt objects and track until the memory is full."""
         predictor = self._video(config, checkpoint, [f"++model.image_size={image_size}"], True)
         state = predictor.init_state(clip)
@@ -96,7 +96,7 @@ class Side:
         np.savez(out, **answers)
         return stopped
 
-    def _video(self, config: str, checkpoint: str, overrides: list[str], postprocessing: bool) -> Any:
+    def _video(self, config: str, checkpoint: str | None, overrides: list[str], postprocessing: bool) -> Any:
         predictor = self.builders.build_sam2_video_predictor(
             config, checkpoint, device="cpu", hydra_overrides_extra=overrides, apply_postprocessing=postprocessing
         )
