@@ -15,7 +15,7 @@ from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 from masklet.train.rollout import Annotator
 
 FROM_SCRATCH = LossWeights(focal=4.0)
-"""With a trunk that knows nothing yet, less focal loss than the paper's 20 learns about twice as fast."""
+"""With a trunk that knows little, less focal loss than the paper's 20 learns about twice as fast."""
 
 CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
 FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
@@ -79,8 +79,8 @@ def nano(data: Path, font: Path | None = None, artwork: Path | None = None) -> R
             _nano_stage("192 more clips", 192, 400, 6e-4, 0.5, (stills(10, 1, 3, 0.35), clips(3, 0.65))),
             _nano_stage("256", 256, 400, 4e-4, 0.03, (stills(6, 1, 3, 0.45), clips(2, 0.55))),
             _nano_stage("128 again", 128, 1300, 1e-3, 0.7, (varied_stills(16, 2, 2, 0.8), varied_clips(6, 0.2))),
-            _nano_stage("192 again", 192, 1000, 7e-4, 0.6, (varied_stills(10, 1, 3, 0.5), varied_clips(3, 0.5))),
-            _nano_stage("256 again", 256, 800, 4e-4, 0.02, (varied_stills(6, 1, 3, 0.5), varied_clips(2, 0.5))),
+            _nano_stage("192 again", 192, 600, 7e-4, 0.6, (varied_stills(10, 1, 3, 0.5), varied_clips(3, 0.5))),
+            _nano_stage("256 again", 256, 850, 4e-4, 0.02, (varied_stills(6, 1, 3, 0.5), varied_clips(2, 0.5))),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
     )
@@ -124,7 +124,9 @@ def finetune(
         objects=3,
         annotator=Annotator(corrections=2 if small else 3),
     )
-    stage = Stage("fine-tune", steps, 1e-4 if small else 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
+    stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
+    if small:  # as it was trained, and as fast as twenty pictures bear
+        stage = replace(stage, lr=5e-4, supervision=2, losses=FROM_SCRATCH)
     return Recipe(
         "finetune",
         replace(model, image_size=size),
