@@ -35,7 +35,7 @@ def nano(data: Path, font: Path | None = None, artwork: Path | None = None) -> R
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files. The lengths are those that the weights in the package were trained
-    with.
+    with, from "128 again" on by two processes.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
