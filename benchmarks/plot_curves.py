@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, BELOW, RIGHT, ABOVE = 860, 380, 48, 40, 120, 24
+WIDTH, HEIGHT, LEFT, BELOW, RIGHT, ABOVE = 860, 396, 48, 40, 120, 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SMOOTHING = 0.8
 
@@ -42,10 +42,10 @@ def draw(log: list[dict[str, float]], scalars: list[str]) -> str:
         lines.append(f'<path d="M{LEFT} {y:.0f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{tenth / 10:.1f}</text>')
     starts = [entry for before, entry in zip([{}, *log], log) if entry["stage"] != before.get("stage")]
-    for entry in starts:
+    for rank, entry in enumerate(starts):  # names in two rows, as short stages are narrower than theirs
         x = LEFT + entry["step"] * across
         lines.append(f'<path d="M{x:.0f} {ABOVE}V{HEIGHT - BELOW}" stroke="#aaa" stroke-dasharray="3 3"/>')
-        lines.append(f'<text x="{x + 4:.0f}" y="{ABOVE - 8}" fill="#555">{entry["stage"]}</text>')
+        lines.append(f'<text x="{x + 4:.0f}" y="{ABOVE - 8 - 14 * (rank % 2)}" fill="#555">{entry["stage"]}</text>')
     for name, colour in zip(scalars, COLOURS):
         points = [(entry["step"], entry[name]) for entry in log if name in entry]
         heights = smooth([value for _, value in points])
