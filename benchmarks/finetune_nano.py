@@ -32,7 +32,7 @@ NUM_TRAINED = NUM_SCORED = 20
 MOST_OBJECTS = 10
 MIN_AREA = 64
 MARGIN = 0.05
-STEPS = 60
+STEPS = 100
 
 
 def split(data: Path) -> tuple[list[Path], list[Path]]:
