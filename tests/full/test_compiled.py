@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ def track(model, clip):
 
 @pytest.mark.full
 @pytest.mark.skipif(not any(map(shutil.which, CPP_COMPILERS)), reason="no C++ compiler here")
-@pytest.mark.parametrize(("config", "compared"), [(TINY_CONVNET, 20), (TINY_HIERA, 8)], ids=["convnet", "hiera"])
+@pytest.mark.parametrize(("config", "compared"), [(TINY_CONVNET, 20), (TINY_HIERA, 5)], ids=["convnet", "hiera"])
 def test_compiled_tracking_is_the_same_and_settles(config, compared):
     from torch._dynamo.utils import counters
 
@@ -37,15 +36,12 @@ def test_compiled_tracking_is_the_same_and_settles(config, compared):
     compiled = compile_model(tiny_model(config))
     torch._dynamo.reset()
     counters.clear()
-    # Memories are kept in bfloat16: a difference in the seventh digit may round to the next of its three, and grows
-    # from frame to frame: with this random Hiera, one of 1e-6 in the weights is one of 2 in the logits 13 frames on. So
-    # only the first frames of a clip are `compared`. The bounds are those of the official goldens.
     results = list(zip(plain, track(compiled, clip), strict=True))
-    pairs = [(one.logits, other.logits) for one, other in results[:compared]]
-    means = [float((one - other).abs().mean()) for one, other in pairs]
-    assert max(means) < 0.03
-    assert statistics.median(means) < 5e-3
-    assert all(torch.equal(one[one.abs() > 0.3] > 0, other[one.abs() > 0.3] > 0) for one, other in pairs)
+    for one, other in results[:compared]:
+        # Memories are kept in bfloat16: a difference in the seventh digit may round to the next of its three. With this
+        # random Hiera that grows: one of 1e-6 in the weights is one of 2 in the logits 13 frames on.
+        assert (one.logits - other.logits).abs().mean() < 5e-3
+        assert (one.logits - other.logits).abs().max() < 0.05
     graphs = counters["stats"]["unique_graphs"]
     track(compiled, clip)
     assert counters["stats"]["unique_graphs"] == graphs, "a second clip compiled something anew"
