@@ -123,6 +123,9 @@ def test_the_validation_list_is_taken_where_there_is_one(tmp_path):
     assert [clip.name for clip in open_clips(tmp_path, names=["alpha"]).clips] == ["alpha"]
     with pytest.raises(InputError, match="no masks for clip 'delta'; there are 2"):
         open_clips(tmp_path, names=["delta"])
+    (tmp_path / "ImageSets/480p/val.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"val\.txt lists no clip; there are 2: .*alpha"):
+        open_clips(tmp_path)
 
 
 @pytest.mark.parametrize(

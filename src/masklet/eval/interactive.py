@@ -21,7 +21,6 @@ from masklet.eval.metrics import boundary_f, region_j
 from masklet.eval.prompting import click_object, correct
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
-from masklet.eval.vos import dataset_settings
 from masklet.io.images import read_image
 from masklet.ops.rle import decode_rle, encode_rle
 
@@ -71,7 +70,7 @@ class InteractiveRun(ModelMeasure):
     @property
     def settings(self) -> dict[str, Any]:
         protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
-        return dataset_settings(self.data) | model_settings(self.model) | protocol
+        return self.data.settings | model_settings(self.model) | protocol
 
     def __call__(self, item: str) -> dict[str, Any]:
         """For each object of a clip: its frames, and of each round the frame clicked on and J and F of all frames."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,6 +54,17 @@ class Dataset:
     @property
     def counting(self) -> Counting:
         return LAYOUTS[self.layout]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of the clips the figures depend on."""
+        return {
+            "data": str(self.root),
+            "layout": self.layout,
+            "counting": self.counting,
+            "split": self.split,
+            "clips": [clip.name for clip in self.clips],
+        }
 
     def clip(self, name: str) -> AnnotatedClip:
         """The clip of a name that `clips` has."""
@@ -118,6 +129,8 @@ def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple
     if not names:
         split = next((name for name in SPLITS if (root / name).is_file()), None)
         names = _split_names(root / split) if split else sorted(folders, key=natural_key)
+        if not names:
+            raise InputError(f"{root}/{split} lists no clip; there are {len(folders)}: {sorted(folders)[:8]}")
     missing = [name for name in names if name not in folders]
     if missing:
         source = f", which {split} lists" if split else ""

@@ -54,7 +54,7 @@ class MaskScores(Measure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return dataset_settings(self.truth) | {"predicted": str(self.predicted)}
+        return self.truth.settings | {"predicted": str(self.predicted)}
 
     def state(self, item: str) -> str:
         """The names, sizes and times of an item's predictions, as a digest: they may be made anew."""
@@ -100,7 +100,7 @@ class VosRun(ModelMeasure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return dataset_settings(self.data) | model_settings(self.model) | {"prompt": self.prompt}
+        return self.data.settings | model_settings(self.model) | {"prompt": self.prompt}
 
     @property
     def scores(self) -> MaskScores:
@@ -155,17 +155,6 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     summary = {column: float(np.mean([row.values[column] for row in rows])) for column in columns}
     counts = {"objects": len(rows), "clips": len(results)}
     return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
-
-
-def dataset_settings(data: Dataset) -> dict[str, Any]:
-    """What of a data set the figures depend on."""
-    return {
-        "data": str(data.root),
-        "layout": data.layout,
-        "counting": data.counting,
-        "split": data.split,
-        "clips": [clip.name for clip in data.clips],
-    }
 
 
 def _figures(scores: ObjectScores) -> dict[str, float]:
