@@ -117,6 +117,7 @@ def test_artwork_is_what_is_opaque(tmp_path, generator):
     lines[:, ::20] = lines[::20] = 255
     Image.fromarray(lines).save(tmp_path / "lines.png")
     Image.fromarray(drawing[..., :3]).save(tmp_path / "opaque.png")
+    (tmp_path / "lines.txt").write_text("Lines, described in words.\n")  # not YOLO's labels
     dataset = open_dataset(tmp_path)
     assert isinstance(dataset, ArtworkFolder)
     assert len(dataset) == 2

@@ -1,5 +1,7 @@
 """The data that recipes name, opened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,9 +34,18 @@ def test_scenes_may_be_painted_from_drawings_alone(folders, tmp_path):
     assert clip.masks.max() > in_still, "a drawing lies over the still and its objects"
 
 
+def test_folders_of_drawings_share_by_weight_and_may_hold_their_descriptions(folders, tmp_path):
+    stills, drawings = folders
+    (tmp_path / "drawings" / "square.txt").write_text("A square.\n")
+    artwork = (replace(drawings, weight=3.0), replace(drawings, cached=False))
+    source = Synthetic((stills,), cut_outs=0.5, disguises=0, shapes=0, drawings=0.5, artwork=artwork)
+    scenes = open_synthetic(source, 64, tmp_path / "cache", 128)
+    np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.375, 0.125])
+
+
 def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):
     stills, _ = folders
     scenes = Synthetic((stills,), artwork=(Source(str(tmp_path / "clipart")),))
     recipe = Recipe("r", CONVNET, (Stage("s", 1, 1e-3, (Part((scenes,)),), Augmentation(64)),))
-    with pytest.raises(InputError, match="clipart"):
+    with pytest.raises(InputError, match="no such file or folder.*clipart"):
         check_sources(recipe)

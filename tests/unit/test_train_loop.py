@@ -16,7 +16,8 @@ from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run
 from masklet.train.pictures import compare
 from masklet.train.recipe import load_recipe, save_recipe
-from tiny_training import CONVNET, stills_recipe, write_stills
+from masklet.train.rollout import Annotator
+from tiny_training import CONVNET, clip_recipe, stills_recipe, write_clip, write_stills
 
 PACE = Pace(save_every=2, print_every=1, workers=0)
 
@@ -97,10 +98,52 @@ def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
     torch.testing.assert_close(gradients[3], gradients[0] + gradients[1] + gradients[2])
 
 
-def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path):
-    recipe = replace(stills_recipe(stills, 2), precision="bfloat16", checkpointing=True)
+@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16 encoder"])
+def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path, precision):
+    recipe = replace(stills_recipe(stills, 2), precision=precision, checkpointing=True)
     Run.begin(recipe, tmp_path, PACE).train()
     assert np.isfinite(losses(tmp_path)).all()
+
+
+def test_clips_prompted_with_masks_train_in_any_precision(tmp_path):
+    recipe = clip_recipe(write_clip(tmp_path / "clip", 3), 2, 3)
+    masks_only = replace(recipe.stages[0].parts[0], annotator=Annotator(mask_share=1.0, max_prompted=1))
+    recipe = replace(recipe, stages=(replace(recipe.stages[0], parts=(masks_only,)),))
+    curves = []
+    for precision in ("float32", "bfloat16", "bfloat16 encoder"):
+        Run.begin(replace(recipe, precision=precision), tmp_path / precision, PACE).train()
+        curves.append(losses(tmp_path / precision))
+    assert np.isfinite(curves).all()
+    assert len({curve[0] for curve in curves}) == 3, "each computes in another precision"
+    np.testing.assert_allclose(curves[1:], curves[:1] * 2, rtol=0.05)
+
+
+def test_a_stage_may_keep_the_statistics_of_batch_normalisation(stills, tmp_path):
+    recipe = stills_recipe(stills, 4)
+    first, second = recipe.stages
+    run = Run(replace(recipe, stages=(replace(first, fixed_statistics=True), second)), tmp_path, PACE)
+    trunk = run.model.image_encoder.trunk
+    for stage, learned in ((first, False), (second, True)):
+        before = {name: value.clone() for name, value in trunk.state_dict().items()}
+        stage = run.recipe.stage_at(run.step)[0]
+        feed = Feed(stage, 0, tmp_path / "cache")
+        run._optimise(iter([feed[0]]), stage, 1e-3)
+        run.step += 2
+        changed = {name for name, value in trunk.state_dict().items() if not torch.equal(value, before[name])}
+        assert any(name.endswith("weight") for name in changed)
+        assert any(name.endswith("running_mean") for name in changed) == learned
+
+
+def test_only_the_encoder_computes_in_half_precision_where_that_is_asked(stills, tmp_path):
+    run = Run(replace(stills_recipe(stills, 1), precision="bfloat16 encoder"), tmp_path, PACE)
+    stage, _ = run.recipe.stage_at(0)
+    seen = {}
+    for name in ("image_encoder.trunk.stages.3.0.body.0", "sam_mask_decoder.transformer.layers.0.mlp.layers.0"):
+        run.model.get_submodule(name).register_forward_hook(
+            lambda _, inputs, output, name=name: seen.update({name.split(".")[0]: output.dtype})
+        )
+    run._forward_backward(*Feed(stage, 0, tmp_path / "cache")[0], stage, 0)
+    assert seen == {"image_encoder": torch.bfloat16, "sam_mask_decoder": torch.float32}
 
 
 def test_tensorboard_gets_scalars_and_pictures(stills, tmp_path):

@@ -57,6 +57,17 @@ def test_frozen_parts_keep_their_weights_and_statistics():
     assert model.training
 
 
+def test_statistics_can_stay_while_weights_learn():
+    model = Network(CONVNET)
+    train_mode(model, fixed_statistics=True)
+    pixels = torch.randn(2, 3, 64, 64)
+    features = model.encode(pixels)
+    features.stride16.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.image_encoder.trunk.parameters())
+    model.eval()
+    torch.testing.assert_close(model.encode(pixels).stride16, features.stride16)
+
+
 def test_freezing_what_is_not_there_is_refused():
     with pytest.raises(InputError, match="'image_encoder.trank'"):
         freeze(Network(CONVNET), ("image_encoder.trank",))

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from masklet.checkpoints import save
+from masklet.checkpoints import load, save
 from masklet.config import NANO, SAM21_TINY, HieraConfig
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.model.network import Network
 from masklet.train import recipes
 from masklet.train.losses import LossWeights
+from masklet.train.nano import nano
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
 
@@ -78,12 +79,36 @@ def test_the_papers_rates_and_lengths():
 
 
 def test_nano_grows_from_small_stills_to_clips_at_its_final_size():
-    recipe = recipes.nano(Path("data"), artwork=Path("art"))
+    recipe = nano(Path("data"), artwork=Path("art"), stamps=Path("stamps"))
     sizes = [stage.augmentation.size for stage in recipe.stages]
     assert sizes[-1] == max(sizes) == recipe.model.image_size
     assert recipe.model == NANO
     assert all(part.frames == 1 for part in recipe.stages[0].parts)
     assert any(part.frames > 1 for part in recipe.stages[-1].parts)
+    assert [stage.name for stage in recipe.stages if stage.fixed_statistics] == [recipe.stages[-1].name]
+
+
+def test_two_thirds_of_the_artwork_of_nano_are_stamps_and_half_of_these_animals():
+    recipe = nano(Path("data"), artwork=Path("art"), stamps=Path("stamps"))
+    for part in recipe.stages[-1].parts:
+        weights = {entry.path: entry.weight for entry in part.sources[-1].artwork}
+        stamps = {path: weight for path, weight in weights.items() if path.startswith("stamps")}
+        assert sum(stamps.values()) == pytest.approx(2 * stamps[str(Path("stamps/animals"))])
+        assert sum(stamps.values()) == pytest.approx(2 / 3 * sum(weights.values()))
+    bare = nano(Path("data")).stages[-1].parts[0].sources[-1]
+    assert bare.artwork == ()
+
+
+def test_the_model_in_the_package_is_the_one_that_the_recipe_trains():
+    assert load("nano", device="cpu").config == nano(Path("data")).model == NANO
+
+
+def test_a_precision_nobody_knows_is_refused_with_the_ones_there_are(tmp_path):
+    save_recipe(nano(Path("data")), tmp_path / "recipe.json")
+    text = (tmp_path / "recipe.json").read_text().replace('"bfloat16 encoder"', '"bf16"')
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(InputError, match=r"'bf16' is none of 'float32', 'bfloat16', 'bfloat16 encoder'"):
+        load_recipe(tmp_path / "recipe.json")
 
 
 def test_large_models_are_fine_tuned_by_low_rank_updates(tmp_path):

@@ -27,15 +27,18 @@ def nano(
     artwork: Annotated[
         Path | None, DataPath(help="The Open Clip Art Library as PNG files (Debian: openclipart-png).")
     ] = None,
+    stamps: Annotated[
+        Path | None, DataPath(help="Tux Paint's rubber stamps (Debian: tuxpaint-stamps-default).")
+    ] = None,
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train masklet's small model from scratch, on the folders cats, fashion, coco and nuclei of DATA."""
-    from masklet.train import recipes
     from masklet.train.loop import Pace, begin
+    from masklet.train.nano import nano as recipe
 
-    typer.echo(begin(recipes.nano(data, font, artwork), out, Pace(workers=workers, tensorboard=tensorboard), device))
+    typer.echo(begin(recipe(data, font, artwork, stamps), out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()

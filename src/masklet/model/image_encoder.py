@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +38,10 @@ class ImageFeatures:
         if isinstance(rows, int):
             rows = slice(rows, rows + 1)
         return ImageFeatures(self.stride4[rows], self.stride8[rows], self.stride16[rows])
+
+    def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> ImageFeatures:
+        """The same features elsewhere or in another precision."""
+        return ImageFeatures(*(maps.to(device, dtype) for maps in (self.stride4, self.stride8, self.stride16)))
 
 
 class ImageEncoder(nn.Module):

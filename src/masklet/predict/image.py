@@ -214,8 +214,7 @@ class ImagePredictor:
                 f"the embedding was made by other weights of {embedding.model} than those here (fine-tuned since, or "
                 "loaded as another type); embed the picture again"
             )
-        device, dtype = self.model.device, self.model.dtype
-        return ImageFeatures(*(maps.to(device, dtype) for maps in vars(embedding.features).values()))
+        return embedding.features.to(self.model.device, self.model.dtype)
 
     @cached_property
     def _weights(self) -> str:

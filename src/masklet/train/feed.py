@@ -87,9 +87,13 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
 def check_sources(recipe: Recipe) -> None:
     """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
     sources = {source for stage in recipe.stages for part in stage.parts for source in part.sources}
-    for source in sources:
-        for entry in (*source.stills, *source.artwork) if isinstance(source, Synthetic) else (source,):
-            open_dataset(entry.path)
+    entries = (
+        entry
+        for source in sources
+        for entry in ((*source.stills, *source.artwork) if isinstance(source, Synthetic) else (source,))
+    )
+    for path in dict.fromkeys(entry.path for entry in entries):
+        open_dataset(path)
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
@@ -100,9 +104,9 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
         (Disguises(stills), source.disguises),
         (Shapes(int(EXTENT * size), stills), source.shapes),
     ]
-    if source.artwork:
-        drawings = Joined([open_source(entry, cache, side) for entry in source.artwork])
-        sprites.append((CutOuts(drawings), source.drawings))
+    share = source.drawings / (sum(entry.weight for entry in source.artwork) or 1)
+    for entry in source.artwork:
+        sprites.append((CutOuts(open_source(entry, cache, side)), share * entry.weight))
     if source.font:
         sprites.append((Glyphs(source.font), source.glyphs))
     usual = MotionRange()

@@ -69,7 +69,9 @@ class Run:
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         self.step = 0
-        self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(self.model, recipe.checkpointing)
+        self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(
+            self.model, recipe.checkpointing, recipe.precision
+        )
         if self.world_size > 1:
             # A batch need not touch every part of the network: stills leave the memory alone.
             self.batch_loss = nn.parallel.DistributedDataParallel(self.batch_loss, find_unused_parameters=True)
@@ -127,7 +129,7 @@ class Run:
         self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float
     ) -> tuple[Scalars, ClipBatch]:
         """One optimiser step over `accumulate` batches: scalars to watch, and the last of the batches."""
-        train_mode(self.model)
+        train_mode(self.model, stage.fixed_statistics)
         set_learning_rate(self.optimiser, rate)
         reports: list[Scalars] = []
         names: list[str] = []
@@ -151,10 +153,8 @@ class Run:
         key = (self.recipe.seed, self.rank, self.step * self.recipe.accumulate + turn)
         generator = np.random.default_rng(key)
         torch.manual_seed(int(generator.integers(2**63)))
-        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
         with self._gradients_apart(turn):
-            with cast:
-                loss, scalars = self.batch_loss(batch, part, stage, generator)
+            loss, scalars = self.batch_loss(batch, part, stage, generator)
             (loss / self.recipe.accumulate).backward()
         return {"loss": float(loss.detach()), **scalars}
 

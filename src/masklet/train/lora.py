@@ -60,9 +60,12 @@ def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
             parameter.requires_grad_(False)
 
 
-def train_mode(model: nn.Module) -> None:
-    """Training mode, but for the batch normalisation of frozen parts, whose statistics must stay as they are."""
+def train_mode(model: nn.Module, fixed_statistics: bool = False) -> None:
+    """Training mode, but for the batch normalisation of frozen parts, whose statistics must stay as they are.
+
+    fixed_statistics: those of all other parts stay, too, and normalise in training as they do in use.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+        if isinstance(module, nn.BatchNorm2d) and (fixed_statistics or not module.weight.requires_grad):
             module.eval()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from masklet.data.batches import ClipBatch
     from masklet.model.image_encoder import ImageFeatures
     from masklet.model.network import Network
-    from masklet.train.recipe import Part, Stage
+    from masklet.train.recipe import Part, Precision, Stage
 
 Scalars = dict[str, float]
 """What is watched: names such as `loss/dice` or `iou/click0` and their values."""
@@ -31,15 +31,22 @@ class BatchLoss(nn.Module):
     the running statistics of batch normalisation twice by the same batch.)
     """
 
-    def __init__(self, model: Network, checkpointing: bool = False) -> None:
+    def __init__(self, model: Network, checkpointing: bool = False, precision: Precision = "float32") -> None:
         super().__init__()
         self.model = model
         self.checkpointing = checkpointing
+        self.precision = precision
 
     def forward(
         self, batch: ClipBatch, part: Part, stage: Stage, generator: np.random.Generator
     ) -> tuple[Tensor, Scalars]:
         """The mean over sessions, decodings and objects, and scalars to watch."""
+        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self._rollout(batch, part, stage, generator)
+
+    def _rollout(
+        self, batch: ClipBatch, part: Part, stage: Stage, generator: np.random.Generator
+    ) -> tuple[Tensor, Scalars]:
         num_frames = batch.pixels.shape[1]
         features = self._encode(batch.pixels.flatten(0, 1))
         losses: list[Tensor] = []
@@ -60,9 +67,12 @@ class BatchLoss(nn.Module):
 
     def _encode(self, pixels: Tensor) -> ImageFeatures:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        if self.checkpointing:
-            return checkpoint(self.model.encode, pixels, use_reentrant=False)
-        return self.model.encode(pixels)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision != "float32"):
+            if self.checkpointing:
+                features: ImageFeatures = checkpoint(self.model.encode, pixels, use_reentrant=False)
+            else:
+                features = self.model.encode(pixels)
+        return features.to(dtype=torch.float32) if self.precision == "bfloat16 encoder" else features
 
 
 def session_rows(valid: Tensor, number: int, sessions: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,10 @@ from masklet.train.losses import LossWeights
 from masklet.train.optimiser import OptimiserConfig, Schedule
 from masklet.train.rollout import Annotator
 
+Precision = Literal["float32", "bfloat16", "bfloat16 encoder"]
+"""What the forward pass computes in; weights and losses are float32 always. The last is for CPUs with instructions for
+bfloat16, on which convolutions gain by it and the many small steps of prompts and memory do not."""
+
 _PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), OptimiserConfig()
 
 
@@ -40,7 +44,8 @@ class Synthetic:
 
     stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs, drawings: how often a
     thing is of that kind, relative to the others; font: a file with colour glyphs, None to leave them out; artwork:
-    folders of drawings with a transparent ground, may be none; motion: how far things and the camera move in a clip,
+    folders of pictures with a transparent ground, which share `drawings` by their weights (those of stills do not
+    count), may be none; motion: how far things and the camera move in a clip,
     relative to `MotionRange`, which suits longer clips.
     """
 
@@ -78,7 +83,8 @@ class Stage:
     """A stretch of training at one picture size, which `augmentation` sets.
 
     steps: optimiser steps; lr: peak learning rate; warmup: steps until it is reached; final: the last rate relative to
-    the peak; supervision: losses are taken at the picture's size divided by this (1 in the paper).
+    the peak; supervision: losses are taken at the picture's size divided by this (1 in the paper); fixed_statistics:
+    batch normalisation keeps its running statistics and uses them, as batches of very few pictures want it.
     """
 
     name: str
@@ -90,6 +96,7 @@ class Stage:
     final: float = 0.1
     supervision: int = 1
     losses: LossWeights = _PAPER_LOSSES
+    fixed_statistics: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -103,8 +110,8 @@ class Recipe:
 
     start: a checkpoint's name or path, or None to start from random weights; frozen: prefixes of parameter names that
     stay as they are; lora_rank: train low-rank updates of the trunk's linear layers in place of the trunk; accumulate:
-    batches in each optimiser step; precision: what the forward pass computes in; checkpointing: encode pictures again
-    during the backward pass rather than keep every activation.
+    batches in each optimiser step; precision: see `Precision`; checkpointing: encode pictures again during the
+    backward pass rather than keep every activation.
     """
 
     name: str
@@ -115,7 +122,7 @@ class Recipe:
     frozen: tuple[str, ...] = ()
     lora_rank: int = 0
     accumulate: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     checkpointing: bool = False
     seed: int = 0
 
@@ -155,6 +162,8 @@ def _rebuild(kind: Any, value: Any) -> Any:
     if origin is tuple:
         members = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_rebuild(member, item) for member, item in zip(members, value, strict=True))
+    if origin is Literal and value not in arguments:
+        raise ValueError(f"{value!r} is none of {', '.join(map(repr, arguments))}")
     if isinstance(kind, type) and is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{name: _rebuild(hints[name], item) for name, item in value.items()})

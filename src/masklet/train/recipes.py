@@ -1,4 +1,4 @@
-"""The recipes by name: our own `nano`, fine-tuning on data of one's own, and the paper's training written down."""
+"""Recipes for everybody's models: fine-tuning on data of one's own, and the paper's training written down."""
 
 from __future__ import annotations
 
@@ -6,101 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
-from masklet.config import NANO, SAM21_BASE_PLUS, ModelConfig
+from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
 from masklet.data.transforms import Augmentation
-from masklet.train.losses import LossWeights
+from masklet.train.losses import FROM_SCRATCH
 from masklet.train.optimiser import OptimiserConfig
-from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
+from masklet.train.recipe import Part, Recipe, Source, Stage
 from masklet.train.rollout import Annotator
-
-FROM_SCRATCH = LossWeights(focal=4.0)
-"""With a trunk that knows little, less focal loss than the paper's 20 learns about twice as fast."""
 
 CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
 FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
 PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, frame_colour=FRAME_COLOUR)
 """The augmentation of clips in the paper and in the official fine-tuning configuration."""
-
-
-ARTWORK = (
-    *("animals", "buildings", "containers", "decorations", "education", "electronics", "food", "office", "people"),
-    *("plants", "recreation", "science", "tools", "transportation", "unsorted"),
-)
-"""The folders of the Open Clip Art Library that show things, rather than icons, stars and flags."""
-
-
-def nano(data: Path, font: Path | None = None, artwork: Path | None = None) -> Recipe:
-    """Our small model from scratch: stills at 128 pixels, then stills and clips in turn at growing sizes, twice over.
-
-    data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
-    artwork: the Open Clip Art Library as PNG files. The lengths are those that the weights in the package were trained
-    with, from "128 again" on by two processes.
-    """
-    cats, fashion, coco, nuclei = (
-        Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
-    )
-    scenes = Synthetic(
-        stills=(cats, replace(fashion, merge=0.8), coco),
-        weight=0.35,
-        font=None if font is None else str(font),
-    )
-    drawings = () if artwork is None else tuple(Source(str(artwork / name), cached=True) for name in ARTWORK)
-    varied = replace(scenes, weight=0.55, artwork=drawings)
-    photographs = (
-        replace(cats, weight=0.25),
-        replace(fashion, weight=0.22, merge=0.75),
-        replace(coco, weight=0.1),
-        replace(nuclei, weight=0.08),
-    )
-
-    def stills(clips: int, objects: int, corrections: int, weight: float = 1.0, made: Synthetic = scenes) -> Part:
-        annotator = Annotator(mask_share=0.0, box_share=0.5, corrections=corrections)
-        return Part((*photographs, made), clips, sessions=2, objects=objects, weight=weight, annotator=annotator)
-
-    def clips(clips: int, weight: float, made: Synthetic = scenes) -> Part:
-        annotator = Annotator(mask_share=0.4, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
-        moved = (replace(made, motion=0.5),)
-        return Part(moved, clips, frames=4, sessions=2, objects=3, weight=weight, annotator=annotator)
-
-    def varied_stills(clips: int, objects: int, corrections: int, weight: float) -> Part:
-        return stills(clips, objects, corrections, weight, varied)
-
-    def varied_clips(num: int, weight: float) -> Part:
-        return clips(num, weight, varied)
-
-    return Recipe(
-        "nano",
-        NANO,
-        (
-            _nano_stage("128 first prompts", 128, 700, 1.2e-3, 0.9, (stills(16, 4, 0),), warmup=100),
-            _nano_stage("128", 128, 900, 1.0e-3, 0.3, (stills(16, 2, 1),)),
-            _nano_stage("192", 192, 700, 8e-4, 0.5, (stills(10, 1, 3, 0.5), clips(3, 0.5))),
-            _nano_stage("192 more clips", 192, 400, 6e-4, 0.5, (stills(10, 1, 3, 0.35), clips(3, 0.65))),
-            _nano_stage("256", 256, 400, 4e-4, 0.03, (stills(6, 1, 3, 0.45), clips(2, 0.55))),
-            _nano_stage("128 again", 128, 1300, 1e-3, 0.7, (varied_stills(16, 2, 2, 0.8), varied_clips(6, 0.2))),
-            _nano_stage("192 again", 192, 600, 7e-4, 0.6, (varied_stills(10, 1, 3, 0.5), varied_clips(3, 0.5))),
-            _nano_stage("256 again", 256, 850, 4e-4, 0.02, (varied_stills(6, 1, 3, 0.5), varied_clips(2, 0.5))),
-        ),
-        OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
-    )
-
-
-def _nano_stage(
-    name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...], warmup: int = 20
-) -> Stage:
-    """Strong variation, and losses at half the picture's size, where the masks have a quarter of it."""
-    colour = ColourJitter(0.3, 0.3, 0.3, 0.03, 0.05, 1.2)
-    augmentation = Augmentation(
-        size,
-        degrees=15,
-        shear=8,
-        crop=(0.4, 1.1),
-        stretch=1.3,
-        clip_colour=colour,
-        min_area=40 * size * size // 128**2,
-    )
-    return Stage(name, steps, lr, parts, augmentation, warmup, final, supervision=2, losses=FROM_SCRATCH)
 
 
 def finetune(
@@ -121,12 +38,12 @@ def finetune(
         clips=4 if small and frames == 1 else 1,
         frames=frames,
         sessions=2 if frames == 1 else 1,
-        objects=3,
-        annotator=Annotator(corrections=2 if small else 3),
+        objects=2 if small else 3,
+        annotator=Annotator(corrections=1 if small else 3),
     )
     stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
-    if small:  # as it was trained, and as fast as twenty pictures bear
-        stage = replace(stage, lr=5e-4, supervision=2, losses=FROM_SCRATCH)
+    if small:  # as it was first trained, and as fast as twenty pictures bear
+        stage = replace(stage, lr=2.5e-4, supervision=2, losses=FROM_SCRATCH)
     return Recipe(
         "finetune",
         replace(model, image_size=size),

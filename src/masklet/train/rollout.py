@@ -128,7 +128,7 @@ class Session:
 
     def _adopt(self, frame: int) -> Decoded:
         features = self.features[frame]
-        truth = self.masks[:, frame, None].to(features.stride16.dtype)
+        truth = self.masks[:, frame, None].float()  # the mask is resized, which CPUs do not do in bfloat16
         return decode_frame(self.model, features, features.stride16, Cue(mask=truth))
 
     def _annotate(self, frame: int) -> Iterator[TrainingDecoding]:

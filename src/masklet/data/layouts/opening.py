@@ -15,7 +15,7 @@ from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io import sav_folder
-from masklet.io.formats import read_annotations, recognise
+from masklet.io.formats import read_annotations, recognise, yolo
 from masklet.io.images import IMAGE_SUFFIXES
 
 LOOKED_FOR = (
@@ -45,7 +45,7 @@ def open_dataset(path: str | Path, *, images: str | Path | None = None) -> ClipD
         if is_layout(path):
             return open_layout(path)
     documents = sorted(file for pattern in ("*.json", "annotations/*.json") for file in path.glob(pattern))
-    if (path / "labels").is_dir() or any(path.glob("*.txt")) or _beside_pictures(documents):
+    if (path / "labels").is_dir() or yolo.recognise(path, None) or _beside_pictures(documents):
         return _open_annotations(path, images)
     if len(documents) > 1:
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")

@@ -1,0 +1,129 @@
+"""The recipe of `nano`, the small model in the package: the stages that its weights went through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from masklet.config import NANO
+from masklet.data.colours import ColourJitter
+from masklet.data.transforms import Augmentation
+from masklet.train.losses import FROM_SCRATCH
+from masklet.train.optimiser import OptimiserConfig
+from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
+from masklet.train.rollout import Annotator
+
+ARTWORK = (
+    *("animals", "buildings", "containers", "decorations", "education", "electronics", "food", "office", "people"),
+    *("plants", "recreation", "science", "tools", "transportation", "unsorted"),
+)
+"""The folders of the Open Clip Art Library that show things, rather than icons, stars and flags."""
+
+STAMPS = ("animals", "clothes", "food", "hobbies", "household", "plants", "sports", "town", "vehicles")
+"""The folders of Tux Paint's rubber stamps that hold photographs of things cut out, besides drawings."""
+
+
+def nano(data: Path, font: Path | None = None, artwork: Path | None = None, stamps: Path | None = None) -> Recipe:
+    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, three times over.
+
+    data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
+    artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps. The lengths are those that the
+    weights in the package were trained with, from "128 again" on by two processes. They came about in pieces: the
+    first eight stages computed in float32 and drew every drawing, not every folder of them, equally often; "192 lively"
+    began with the averaged weights in half precision and a fresh optimiser.
+    """
+    cats, fashion, coco, nuclei = (
+        Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
+    )
+    photographs = (
+        replace(cats, weight=0.25),
+        replace(fashion, weight=0.22, merge=0.75),
+        replace(coco, weight=0.1),
+        replace(nuclei, weight=0.08),
+    )
+    plain = Synthetic(
+        stills=(cats, replace(fashion, merge=0.8), coco),
+        weight=0.35,
+        font=None if font is None else str(font),
+    )
+    drawings = _artwork(artwork, dict.fromkeys(ARTWORK, 0.5 / len(ARTWORK)))
+    varied = replace(plain, weight=0.55, artwork=drawings)
+    # Half of the stamps drawn are to be animals, most of which are photographs.
+    stamped = _artwork(stamps, dict.fromkeys(STAMPS, 0.5 / (len(STAMPS) - 1)) | {"animals": 0.5})
+    lively = replace(varied, artwork=(*drawings, *stamped), drawings=0.8 if stamped else 0.3)
+    stills = partial(_stills, photographs)
+    return Recipe(
+        "nano",
+        NANO,
+        (
+            _stage("128 first prompts", 128, 700, 1.2e-3, 0.9, (stills(plain, 16, 4, 0),), warmup=100),
+            _stage("128", 128, 900, 1.0e-3, 0.3, (stills(plain, 16, 2, 1),)),
+            _stage("192", 192, 700, 8e-4, 0.5, (stills(plain, 10, 1, 3), _clips(plain, 3))),
+            _stage("192 more clips", 192, 400, 6e-4, 0.5, (stills(plain, 10, 1, 3, 0.35), _clips(plain, 3, 0.65))),
+            _stage("256", 256, 400, 4e-4, 0.03, (stills(plain, 6, 1, 3, 0.45), _clips(plain, 2, 0.55))),
+            _stage("128 again", 128, 1300, 1e-3, 0.7, (stills(varied, 16, 2, 2, 0.8), _clips(varied, 6, 0.2))),
+            _stage("192 again", 192, 600, 7e-4, 0.6, (stills(varied, 10, 1, 3), _clips(varied, 3))),
+            _stage("256 again", 256, 850, 4e-4, 0.02, (stills(varied, 6, 1, 3), _clips(varied, 2))),
+            _stage("192 lively", 192, 1600, 8e-4, 0.6, (stills(lively, 16, 1, 1), _long_clips(lively, 3, 5, 0.6))),
+            _stage("256 lively", 256, 500, 6e-4, 0.6, (stills(lively, 10, 1, 2), _long_clips(lively, 2, 6, 1.0))),
+            replace(
+                _stage("384", 384, 1200, 4e-4, 0.01, (stills(lively, 5, 1, 3), _long_clips(lively, 1, 6, 1.0))),
+                fixed_statistics=True,
+                losses=replace(FROM_SCRATCH, iou=2.0),
+            ),
+        ),
+        OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
+        precision="bfloat16 encoder",
+    )
+
+
+def _artwork(folder: Path | None, weights: dict[str, float]) -> tuple[Source, ...]:
+    """The named folders of drawings within one, or none."""
+    if folder is None:
+        return ()
+    return tuple(Source(str(folder / name), weight, cached=True) for name, weight in weights.items())
+
+
+def _stills(
+    photographs: tuple[Source, ...],
+    scenes: Synthetic,
+    clips: int,
+    objects: int,
+    corrections: int,
+    weight: float = 0.5,
+) -> Part:
+    """Batches of pictures on which boxes and clicks are corrected."""
+    annotator = Annotator(mask_share=0.0, box_share=0.5, corrections=corrections)
+    return Part((*photographs, scenes), clips, sessions=2, objects=objects, weight=weight, annotator=annotator)
+
+
+def _clips(scenes: Synthetic, clips: int, weight: float = 0.5) -> Part:
+    """Batches of four frames in which six objects each are tracked from their first one."""
+    annotator = Annotator(mask_share=0.4, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
+    slow = (replace(scenes, motion=0.5),)
+    return Part(slow, clips, frames=4, sessions=2, objects=3, weight=weight, annotator=annotator)
+
+
+def _long_clips(scenes: Synthetic, clips: int, frames: int, motion: float) -> Part:
+    """Batches of more frames with two objects each: more pictures are seen in the same time."""
+    annotator = Annotator(mask_share=0.5, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
+    moved = (replace(scenes, motion=motion),)
+    return Part(moved, clips, frames, sessions=1, objects=2, weight=0.5, annotator=annotator)
+
+
+def _stage(
+    name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...], warmup: int = 20
+) -> Stage:
+    """Strong variation, and losses at half the picture's size, where the masks have a quarter of it."""
+    colour = ColourJitter(0.3, 0.3, 0.3, 0.03, 0.05, 1.2)
+    augmentation = Augmentation(
+        size,
+        degrees=15,
+        shear=8,
+        crop=(0.4, 1.1),
+        stretch=1.3,
+        clip_colour=colour,
+        min_area=40 * size * size // 128**2,
+    )
+    return Stage(name, steps, lr, parts, augmentation, warmup, final, supervision=2, losses=FROM_SCRATCH)
