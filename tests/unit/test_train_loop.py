@@ -105,6 +105,16 @@ def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path, precision):
     assert np.isfinite(losses(tmp_path)).all()
 
 
+@pytest.fixture
+def one_thread():
+    """oneDNN in PyTorch 2.13 corrupts memory in the backward pass of the tiny model's clips on two threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_clips_prompted_with_masks_train_in_any_precision(tmp_path):
     recipe = clip_recipe(write_clip(tmp_path / "clip", 3), 2, 3)
     masks_only = replace(recipe.stages[0].parts[0], annotator=Annotator(mask_share=1.0, max_prompted=1))
@@ -121,14 +131,11 @@ def test_clips_prompted_with_masks_train_in_any_precision(tmp_path):
 def test_a_stage_may_keep_the_statistics_of_batch_normalisation(stills, tmp_path):
     recipe = stills_recipe(stills, 4)
     first, second = recipe.stages
-    run = Run(replace(recipe, stages=(replace(first, fixed_statistics=True), second)), tmp_path, PACE)
+    run = Run(recipe, tmp_path, PACE)
     trunk = run.model.image_encoder.trunk
-    for stage, learned in ((first, False), (second, True)):
+    for stage, learned in ((replace(first, fixed_statistics=True), False), (second, True)):
         before = {name: value.clone() for name, value in trunk.state_dict().items()}
-        stage = run.recipe.stage_at(run.step)[0]
-        feed = Feed(stage, 0, tmp_path / "cache")
-        run._optimise(iter([feed[0]]), stage, 1e-3)
-        run.step += 2
+        run._optimise(iter([Feed(stage, 0, tmp_path / "cache")[0]]), stage, 1e-3)
         changed = {name for name, value in trunk.state_dict().items() if not torch.equal(value, before[name])}
         assert any(name.endswith("weight") for name in changed)
         assert any(name.endswith("running_mean") for name in changed) == learned

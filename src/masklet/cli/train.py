@@ -36,9 +36,10 @@ def nano(
 ) -> None:
     """Train masklet's small model from scratch, on the folders cats, fashion, coco and nuclei of DATA."""
     from masklet.train.loop import Pace, begin
-    from masklet.train.nano import nano as recipe
+    from masklet.train.nano import nano as nano_recipe
 
-    typer.echo(begin(recipe(data, font, artwork, stamps), out, Pace(workers=workers, tensorboard=tensorboard), device))
+    recipe = nano_recipe(data, font, artwork, stamps)
+    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()
