@@ -1,0 +1,128 @@
+"""`tools/render_models.py` on an archive made here: a box on two bones, of which one turns."""
+
+import importlib.util
+import io
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "render_models.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("render_models", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["render_models"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["render_models"]
+
+
+STILL = (0, 0, 0, 0, 0, 0, 1)
+"""A bone's place, and its turn as a quaternion: none."""
+
+
+LEAN = "<variant><animations><animation name='Idle' file='lean.dae'/></animations></variant>"
+ACTOR = (
+    "<actor><group><variant file='lean.xml'><mesh>box.dae</mesh>"
+    "<textures><texture name='baseTex' file='red.png'/></textures>{props}</variant></group></actor>"
+)
+
+
+def box_mesh():
+    """A cube from 0 to 1 whose upper corners (y = 1) hang on bone 1, the others on bone 0; a point `top` above it."""
+    corners = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    triangles = [tri for a, b, c, d in sides for tri in ((a, b, c), (a, c, d))]
+    body = struct.pack("<II", len(corners), 1)
+    for x, y, z in corners:
+        normal = np.array([x, y, z]) - 0.5
+        body += struct.pack("<3f3f2f4B4f", x, y, z, *normal, x, y, y, 255, 255, 255, 1, 0, 0, 0)
+    body += struct.pack("<I", len(triangles)) + b"".join(struct.pack("<3H", *tri) for tri in triangles)
+    body += struct.pack("<I", 2) + struct.pack("<7f", *STILL) * 2
+    body += struct.pack("<II", 1, 3) + b"top" + struct.pack("<7fB", 0, 1, 0, 0, 0, 0, 1, 1)
+    return b"PSMD" + struct.pack("<II", 4, len(body)) + body
+
+
+def leaning():
+    """Two frames: as modelled, and with bone 1 moved by 1 along x."""
+    states = [STILL, STILL, STILL, (1, *STILL[1:])]
+    body = struct.pack("<I", 4) + b"lean" + struct.pack("<fII", 33.3, 2, 2)
+    body += b"".join(struct.pack("<7f", *state) for state in states)
+    return b"PSSA" + struct.pack("<II", 1, len(body)) + body
+
+
+@pytest.fixture
+def archive(tmp_path):
+    texture = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 4), (200, 60, 30, 255), np.uint8)).save(texture, "DDS")
+    with zipfile.ZipFile(tmp_path / "public.zip", "w") as file:
+        file.writestr("art/meshes/box.dae.cached.pmd", box_mesh())
+        file.writestr("art/animation/lean.dae.cached.psa", leaning())
+        file.writestr("art/textures/skins/red.png.cached.dds", texture.getvalue())
+        file.writestr("art/variants/lean.xml", LEAN)
+        file.writestr("art/actors/fauna/box.xml", ACTOR.format(props=""))
+        prop = "<props><prop attachpoint='top' actor='fauna/box.xml'/></props>"
+        file.writestr("art/actors/fauna/tower.xml", ACTOR.format(props=prop))
+    return tmp_path / "public.zip"
+
+
+def place(tool, archive, actor, phase):
+    game = tool.Game(archive)
+    moment = tool.Moment(("idle",), 0.0, phase)
+    return list(tool.build(game, actor, np.random.default_rng(0), moment, np.eye(4)))
+
+
+def test_a_mesh_and_an_animation_are_read(tool):
+    mesh = tool.read_mesh(box_mesh())
+    assert mesh.vertices.shape == (8, 3) and mesh.triangles.shape == (12, 3) and mesh.rest.shape == (2, 4, 4)
+    at, bone = mesh.points["top"]
+    assert bone == 1 and at[:3, 3].tolist() == [0, 1, 0]
+    frames = tool.read_animation(leaning())
+    assert frames.shape == (2, 2, 4, 4) and frames[1, 1, :3, 3].tolist() == [1, 0, 0]
+    with pytest.raises(ValueError, match="PMD version 3 or 4"):
+        tool.read_mesh(b"PSMD" + struct.pack("<III", 9, 0, 0))
+
+
+def test_turns_are_rotations(tool):
+    half = np.sqrt(0.5)
+    quarter = np.array([((0, 0, 0), (0, 0, half, half))], [("place", "<f4", 3), ("turn", "<f4", 4)])
+    assert np.allclose(tool.matrices(quarter)[0, :3, :3] @ [1, 0, 0], [0, 1, 0], atol=1e-6)
+
+
+def test_bones_carry_their_vertices_and_attached_things_ride_on_them(tool, archive):
+    (before,), (after,) = (place(tool, archive, "fauna/box.xml", phase) for phase in (0.0, 0.9))
+    moved = after.vertices - before.vertices
+    assert np.allclose(moved, [[y, 0, 0] for y in before.vertices[:, 1]])
+    _, upper = place(tool, archive, "fauna/tower.xml", 0.9)
+    assert np.allclose(upper.vertices - after.vertices, [1, 1, 0])
+
+
+def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(tool, archive):
+    game = tool.Game(archive)
+    actors = game.actors(("fauna/",))
+    assert actors == ["fauna/box.xml", "fauna/tower.xml"]
+    first = tool.picture(game, actors, 96, (0, 0, 1))
+    again = tool.picture(tool.Game(archive), actors, 96, (0, 0, 1))
+    other = tool.picture(game, actors, 96, (0, 0, 2))
+    assert np.array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+    assert 90 <= max(first.shape[:2]) <= 104
+    opaque = first[..., 3] > 127
+    assert opaque.mean() > 0.3 and not opaque[:2].any() and not opaque[:, -2:].any()
+    red, green, _ = first[opaque][:, :3].astype(float).mean(0)
+    assert red > 2 * green
+
+
+def test_what_falls_to_pieces_is_not_kept(tool):
+    drawn = np.zeros((40, 40, 4), np.uint8)
+    drawn[5:30, 5:20] = 255
+    assert tool.keep_largest(drawn).shape[:2] == (25 + 4, 15 + 4)
+    drawn[5:30, 25:40] = 255
+    assert tool.keep_largest(drawn) is None
