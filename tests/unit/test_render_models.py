@@ -1,6 +1,6 @@
 """`tools/render_models.py` on an archive made here: a box on two bones, of which one turns."""
 
-import importlib.util
+import importlib
 import io
 import struct
 import sys
@@ -11,17 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "render_models.py"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("render_models", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["render_models"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["render_models"]
+def tools():
+    """The two files of the tool, which is not part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module("game_models"), importlib.import_module("render_models")
+    del sys.modules["game_models"], sys.modules["render_models"]
+
+
+@pytest.fixture(scope="module")
+def models(tools):
+    return tools[0]
+
+
+@pytest.fixture(scope="module")
+def painter(tools):
+    return tools[1]
 
 
 STILL = (0, 0, 0, 0, 0, 0, 1)
@@ -73,44 +82,44 @@ def archive(tmp_path):
     return tmp_path / "public.zip"
 
 
-def place(tool, archive, actor, phase):
-    game = tool.Game(archive)
-    moment = tool.Moment(("idle",), 0.0, phase)
-    return list(tool.build(game, actor, np.random.default_rng(0), moment, np.eye(4)))
+def place(models, archive, actor, phase):
+    game = models.Game(archive)
+    moment = models.Moment(("idle",), 0.0, phase)
+    return list(models.build(game, actor, np.random.default_rng(0), moment, np.eye(4)))
 
 
-def test_a_mesh_and_an_animation_are_read(tool):
-    mesh = tool.read_mesh(box_mesh())
+def test_a_mesh_and_an_animation_are_read(models):
+    mesh = models.read_mesh(box_mesh())
     assert mesh.vertices.shape == (8, 3) and mesh.triangles.shape == (12, 3) and mesh.rest.shape == (2, 4, 4)
     at, bone = mesh.points["top"]
     assert bone == 1 and at[:3, 3].tolist() == [0, 1, 0]
-    frames = tool.read_animation(leaning())
+    frames = models.read_animation(leaning())
     assert frames.shape == (2, 2, 4, 4) and frames[1, 1, :3, 3].tolist() == [1, 0, 0]
     with pytest.raises(ValueError, match="PMD version 3 or 4"):
-        tool.read_mesh(b"PSMD" + struct.pack("<III", 9, 0, 0))
+        models.read_mesh(b"PSMD" + struct.pack("<III", 9, 0, 0))
 
 
-def test_turns_are_rotations(tool):
+def test_turns_are_rotations(models):
     half = np.sqrt(0.5)
     quarter = np.array([((0, 0, 0), (0, 0, half, half))], [("place", "<f4", 3), ("turn", "<f4", 4)])
-    assert np.allclose(tool.matrices(quarter)[0, :3, :3] @ [1, 0, 0], [0, 1, 0], atol=1e-6)
+    assert np.allclose(models.matrices(quarter)[0, :3, :3] @ [1, 0, 0], [0, 1, 0], atol=1e-6)
 
 
-def test_bones_carry_their_vertices_and_attached_things_ride_on_them(tool, archive):
-    (before,), (after,) = (place(tool, archive, "fauna/box.xml", phase) for phase in (0.0, 0.9))
+def test_bones_carry_their_vertices_and_attached_things_ride_on_them(models, archive):
+    (before,), (after,) = (place(models, archive, "fauna/box.xml", phase) for phase in (0.0, 0.9))
     moved = after.vertices - before.vertices
     assert np.allclose(moved, [[y, 0, 0] for y in before.vertices[:, 1]])
-    _, upper = place(tool, archive, "fauna/tower.xml", 0.9)
+    _, upper = place(models, archive, "fauna/tower.xml", 0.9)
     assert np.allclose(upper.vertices - after.vertices, [1, 1, 0])
 
 
-def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(tool, archive):
-    game = tool.Game(archive)
+def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, painter, archive):
+    game = models.Game(archive)
     actors = game.actors(("fauna/",))
     assert actors == ["fauna/box.xml", "fauna/tower.xml"]
-    first = tool.picture(game, actors, 96, (0, 0, 1))
-    again = tool.picture(tool.Game(archive), actors, 96, (0, 0, 1))
-    other = tool.picture(game, actors, 96, (0, 0, 2))
+    first = painter.picture(game, actors, 96, (0, 0, 1))
+    again = painter.picture(models.Game(archive), actors, 96, (0, 0, 1))
+    other = painter.picture(game, actors, 96, (0, 0, 2))
     assert np.array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
     assert 90 <= max(first.shape[:2]) <= 104
@@ -120,9 +129,9 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(tool, archive
     assert red > 2 * green
 
 
-def test_what_falls_to_pieces_is_not_kept(tool):
+def test_what_falls_to_pieces_is_not_kept(painter):
     drawn = np.zeros((40, 40, 4), np.uint8)
     drawn[5:30, 5:20] = 255
-    assert tool.keep_largest(drawn).shape[:2] == (25 + 4, 15 + 4)
+    assert painter.keep_largest(drawn).shape[:2] == (25 + 4, 15 + 4)
     drawn[5:30, 25:40] = 255
-    assert tool.keep_largest(drawn) is None
+    assert painter.keep_largest(drawn) is None
