@@ -43,6 +43,12 @@ def test_folders_of_drawings_share_by_weight_and_may_hold_their_descriptions(fol
     np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.375, 0.125])
 
 
+def test_things_in_scenes_are_of_the_sizes_asked_for(folders, tmp_path):
+    stills, _ = folders
+    scenes = open_synthetic(Synthetic((stills,), sides=(0.9, 1.1)), 64, tmp_path / "cache", 128)
+    assert scenes.scene.sides == (0.9, 1.1)
+
+
 def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):
     stills, _ = folders
     scenes = Synthetic((stills,), artwork=(Source(str(tmp_path / "clipart")),))

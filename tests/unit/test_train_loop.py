@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from masklet.checkpoints import load, save
-from masklet.errors import InputError, MaskletError
+from masklet.errors import DeviceError, InputError, MaskletError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.train import watch
 from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run
 from masklet.train.pictures import compare
@@ -61,6 +63,75 @@ def test_a_folder_holds_one_run(stills, tmp_path):
         Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
     with pytest.raises(InputError, match=r"nothing.recipe\.json"):
         Run.resume(tmp_path / "nothing", PACE)
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_behind(stills, tmp_path):
+    with pytest.raises(DeviceError, match="'cuda:77' is not available here"):
+        Run.begin(stills_recipe(stills, 2), tmp_path / "run", PACE, "cuda:77")
+    with pytest.raises(InputError, match="set lora_rank to 0"):
+        Run.begin(replace(stills_recipe(stills, 2), lora_rank=2), tmp_path / "run", PACE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_as_many_processes_as_it_had(stills, tmp_path):
+    run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    run.world_size = 3
+    run.save_state()
+    resumed = Run.resume(tmp_path, PACE)
+    with pytest.raises(InputError, match=r"by 3 processes.*--nproc-per-node 3 \(here: 1\)"):
+        resumed.train()
+
+
+def test_short_runs_are_written_down_and_slow_ones_saved_in_time(stills, tmp_path):
+    run = Run.begin(stills_recipe(stills, 3), tmp_path, replace(PACE, print_every=100, save_every=100))
+    saved = []
+    run.save_state = lambda: saved.append(run.step)
+    run.train()
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 3]
+    assert saved == [1, 3], "the ends of the two stages"
+    run = Run.resume(tmp_path, replace(PACE, save_every=100, save_minutes=0))
+    run.save_state = lambda: saved.append(run.step)
+    run.train()
+    assert saved[2:] == [1, 2, 3]
+
+
+def test_the_annotators_chance_is_not_that_of_the_data(stills, tmp_path, monkeypatch):
+    """The paper's sizes train on one clip a batch: number i of the batches and of the clips would draw alike."""
+    keys = []
+    draw = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda key: (keys.append(key), draw(key))[1])
+    recipe = stills_recipe(stills, 2)
+    run = Run(recipe, tmp_path, PACE)
+    stage = replace(recipe.stages[0], parts=(replace(recipe.stages[0].parts[0], clips=1),))
+    of_data = Feed(stage, 0, tmp_path / "cache")[0]
+    data_keys, keys[:] = set(keys), []
+    run._forward_backward(*of_data, stage, 0)
+    assert len(data_keys) >= 3 and not data_keys & set(keys)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_data_are_named_in_one_line(tmp_path, workers):
+    stills = write_stills(tmp_path / "stills", 2)
+    recipe = stills_recipe(stills, 2)
+    for picture in stills.glob("*.jpg"):
+        picture.write_bytes(b"not a picture")
+    run = Run(recipe, tmp_path / "run", replace(PACE, workers=workers))
+    with pytest.raises(InputError, match=r"00\d\.jpg") as caught:
+        run.train()
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_are_compared_on_the_models_device(stills, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(watch, "open_tensorboard", lambda run: Mock())
+    monkeypatch.setattr(watch, "compare", lambda model, batch: seen.append(batch.pixels.device.type))
+    run = Run(stills_recipe(stills, 2), tmp_path, replace(PACE, tensorboard=True, picture_every=1))
+    stage = run.recipe.stages[0]
+    _, batch = Feed(stage, 0, tmp_path / "cache")[0]
+    watcher = watch.Watch(run)
+    run.device, run.step = torch.device("meta"), 1
+    watcher.note(stage, 2, 1e-3, {"loss": 1.0}, batch)
+    assert seen == ["meta"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(stills, tmp_path):

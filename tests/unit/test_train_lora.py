@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -40,9 +42,11 @@ def test_merging_leaves_the_plain_architecture_with_the_trained_function():
     torch.testing.assert_close(trunk(pixels)[-1], trained)
 
 
-def test_a_convolutional_trunk_has_nothing_to_update():
-    with pytest.raises(InputError, match="lora_rank"):
-        add_low_rank_updates(Network(CONVNET).image_encoder.trunk, rank=2)
+@pytest.mark.parametrize("global_att_blocks", [0, 1])
+def test_a_convolutional_trunk_takes_no_updates(global_att_blocks):
+    trunk = ConvNetConfig((8, 8, 16, 32), (1, 1, 1, 1), global_att_blocks)
+    with pytest.raises(InputError, match="convolutional; set lora_rank to 0"):
+        add_low_rank_updates(Network(replace(CONVNET, trunk=trunk)).image_encoder.trunk, rank=2)
 
 
 def test_frozen_parts_keep_their_weights_and_statistics():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -43,6 +45,16 @@ def test_layer_decay_counts_the_blocks_of_a_convolutional_trunk():
     factors = learning_rate_factors(Network(CONVNET), OptimiserConfig(layer_decay=0.5))
     convolutions = {name: factor for name, factor in factors.items() if name.endswith("body.0.weight")}
     assert list(convolutions.values()) == [0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5]
+
+
+def test_layer_decay_counts_the_global_blocks_behind_the_convolutions():
+    attentive = replace(CONVNET, trunk=ConvNetConfig((8, 8, 16, 32), (1, 1, 2, 1), global_att_blocks=2))
+    factors = learning_rate_factors(Network(attentive), OptimiserConfig(layer_decay=0.5))
+    trunk = "image_encoder.trunk."
+    assert factors[f"{trunk}global_blocks.1.proj.weight"] == 0.5
+    assert factors[f"{trunk}global_blocks.0.proj.weight"] == 0.5**2
+    assert factors[f"{trunk}stages.3.0.body.0.weight"] == 0.5**3
+    assert factors[f"{trunk}stem.0.weight"] == 0.5**8
 
 
 def test_biases_and_norms_are_not_decayed(hiera):

@@ -85,16 +85,20 @@ def test_nano_grows_from_small_stills_to_clips_at_its_final_size():
     assert recipe.model == NANO
     assert all(part.frames == 1 for part in recipe.stages[0].parts)
     assert any(part.frames > 1 for part in recipe.stages[-1].parts)
-    assert [stage.name for stage in recipe.stages if stage.fixed_statistics] == [recipe.stages[-1].name]
+    fixed = [stage for stage in recipe.stages if stage.fixed_statistics]
+    assert fixed[-1] == recipe.stages[-1]
+    assert all(stage.augmentation.size == recipe.model.image_size for stage in fixed)
 
 
-def test_two_thirds_of_the_artwork_of_nano_are_stamps_and_half_of_these_animals():
-    recipe = nano(Path("data"), artwork=Path("art"), stamps=Path("stamps"))
+def test_animals_are_half_of_the_stamps_and_of_the_renders_of_nano():
+    recipe = nano(Path("data"), artwork=Path("art"), stamps=Path("stamps"), renders=Path("renders"))
     for part in recipe.stages[-1].parts:
         weights = {entry.path: entry.weight for entry in part.sources[-1].artwork}
-        stamps = {path: weight for path, weight in weights.items() if path.startswith("stamps")}
-        assert sum(stamps.values()) == pytest.approx(2 * stamps[str(Path("stamps/animals"))])
-        assert sum(stamps.values()) == pytest.approx(2 / 3 * sum(weights.values()))
+        for kind, share in (("stamps", 1.0), ("renders", 1.6)):
+            of_kind = {path: weight for path, weight in weights.items() if path.startswith(kind)}
+            assert sum(of_kind.values()) == pytest.approx(share)
+            assert of_kind[str(Path(kind) / "animals")] == pytest.approx(share / 2)
+        assert sum(weights.values()) == pytest.approx(0.5 + 1.0 + 1.6)
     bare = nano(Path("data")).stages[-1].parts[0].sources[-1]
     assert bare.artwork == ()
 
@@ -109,6 +113,33 @@ def test_a_precision_nobody_knows_is_refused_with_the_ones_there_are(tmp_path):
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(InputError, match=r"'bf16' is none of 'float32', 'bfloat16', 'bfloat16 encoder'"):
         load_recipe(tmp_path / "recipe.json")
+
+
+def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_default(tmp_path):
+    recipe = nano(Path("data"))
+    save_recipe(recipe, tmp_path / "recipe.json")
+    fields = json.loads((tmp_path / "recipe.json").read_text())
+    del fields["model"]["trunk"]["global_att_blocks"]
+    for stage in fields["stages"]:
+        for part in stage["parts"]:
+            for source in part["sources"]:
+                source.pop("sides", None)
+                source.pop("merge", None)
+    (tmp_path / "recipe.json").write_text(json.dumps(fields))
+    read = load_recipe(tmp_path / "recipe.json")
+    assert read.model.trunk == replace(NANO.trunk, global_att_blocks=0)
+    assert read.stages[-1].parts[0].sources[-1] == replace(recipe.stages[-1].parts[0].sources[-1], sides=Synthetic.sides)
+    for text in ("[]", '{"name": "r", "model": 1, "stages": []}'):
+        (tmp_path / "recipe.json").write_text(text)
+        with pytest.raises(InputError, match=r"recipe\.json is not a recipe"):
+            load_recipe(tmp_path / "recipe.json")
+
+
+def test_counts_below_one_are_refused(tmp_path):
+    with pytest.raises(InputError, match="frames of a part is at least 1, not 0"):
+        Part((Source("data"),), frames=0)
+    with pytest.raises(InputError, match="num_steps of a recipe is at least 1, not 0"):
+        replace(nano(Path("data")), stages=())
 
 
 def test_large_models_are_fine_tuned_by_low_rank_updates(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from masklet.config import ConvNetConfig, ModelConfig
+from masklet.errors import InputError
 from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, PAD
-from masklet.train.objective import session_rows, shrink_masks
-from masklet.train.rollout import Annotator, Session, SessionPlan, plan_session
+from masklet.train.objective import moment, session_rows, shrink_masks
+from masklet.train.rollout import Annotator, Session, SessionPlan, TrainingDecoding, plan_session
 
 TINY = ModelConfig(
     "tiny",
@@ -63,6 +64,19 @@ def test_corrections_include_every_prompted_frame_and_never_follow_masks():
     for plan in draw_plans(8):
         assert set(plan.corrected) >= set(plan.prompted) if plan.kind != "mask" else not plan.corrected
         assert len(plan.corrected) <= 2
+
+
+@pytest.mark.parametrize("num_frames", [2, 3])
+def test_where_masks_are_given_a_frame_is_left_to_be_tracked(num_frames):
+    plans = [plan for plan in draw_plans(num_frames) if plan.kind == "mask"]
+    assert {len(plan.prompted) for plan in plans} == set(range(1, num_frames))
+
+
+def test_an_annotator_that_cannot_be_is_refused():
+    with pytest.raises(InputError, match=r"box_share lies in 0 to 1; got 1\.5"):
+        Annotator(box_share=1.5)
+    with pytest.raises(InputError, match="max_prompted 0"):
+        Annotator(max_prompted=0)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +154,26 @@ def test_rows_of_sessions_part_the_objects():
 def test_a_batch_without_objects_gives_one_empty_row():
     clips, objects = session_rows(torch.zeros(2, 4, dtype=torch.bool), 1, 2)
     assert (clips.tolist(), objects.tolist()) == ([0], [1])
+
+
+def test_a_session_that_the_objects_do_not_reach_has_no_rows():
+    valid = torch.tensor([[True, False]])
+    assert [session_rows(valid, number, 2)[1].tolist() for number in range(2)] == [[0], []]
+
+
+def test_an_object_too_thin_to_survive_shrinking_is_not_lost():
+    masks = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    masks[0, 0, 3] = True
+    thin, absent = shrink_masks(masks, 4)
+    assert thin.tolist() == [[[True, True], [False, False]]]
+    assert not absent.any()
+
+
+def test_decodings_are_watched_by_their_prompt_and_corrections():
+    plan = SessionPlan("box", (0,), (0, 2))
+    moments = [moment(plan, TrainingDecoding(frame, correction, None)) for frame, correction in
+               ((0, 0), (0, 1), (1, 0), (2, 0), (2, 1))]  # fmt: skip
+    assert moments == ["box0", "box1", "tracked", "tracked", "corrected1"]
 
 
 def test_masks_shrink_by_majority():

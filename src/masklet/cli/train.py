@@ -30,6 +30,7 @@ def nano(
     stamps: Annotated[
         Path | None, DataPath(help="Tux Paint's rubber stamps (Debian: tuxpaint-stamps-default).")
     ] = None,
+    renders: Annotated[Path | None, DataPath(help="What tools/render_models.py draws of a game's models.")] = None,
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
@@ -38,7 +39,7 @@ def nano(
     from masklet.train.loop import Pace, begin
     from masklet.train.nano import nano as nano_recipe
 
-    recipe = nano_recipe(data, font, artwork, stamps)
+    recipe = nano_recipe(data, font, artwork, stamps, renders)
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
@@ -102,7 +103,7 @@ def paper_full(
 @app.command("resume")
 def resume_run(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    device: Device = "cpu",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; as before if left out.")] = None,
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -124,6 +125,6 @@ def export(
     from masklet.checkpoints import save
     from masklet.train.loop import Pace, Run
 
-    saved = Run.resume(run, Pace())
+    saved = Run.resume(run, Pace(), "cpu")
     save(saved.result(), model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {saved.step} of {saved.recipe.num_steps} steps")

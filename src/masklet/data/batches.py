@@ -29,15 +29,8 @@ class ClipBatch:
     def to(self, device: torch.device | str) -> ClipBatch:
         """The same batch on another device."""
         return ClipBatch(
-            self.pixels.to(device, non_blocking=True),
-            self.masks.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
-            self.names,
+            self.pixels.to(device), self.masks.to(device), self.valid.to(device), self.names
         )
-
-    def pin_memory(self) -> ClipBatch:
-        """Called by `torch.utils.data.DataLoader` when it pins memory."""
-        return ClipBatch(self.pixels.pin_memory(), self.masks.pin_memory(), self.valid.pin_memory(), self.names)
 
 
 def collate(

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from masklet.config import ConvNetConfig
+from masklet.model.layers import join_heads, split_heads, to_maps, to_tokens
+from masklet.model.positions import sine_map
+
+HEAD_WIDTH = 32
+"""Channels of one head of attention."""
 
 
 class ConvNet(nn.Module):
@@ -24,6 +30,7 @@ class ConvNet(nn.Module):
             )
             for stage, (width_in, width, depth) in enumerate(zip(inputs, config.widths, config.depths))
         )
+        self.global_blocks = nn.Sequential(*(GlobalBlock(config.widths[-1]) for _ in range(config.global_att_blocks)))
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         x = self.stem(pixels)
@@ -31,6 +38,8 @@ class ConvNet(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
+        # Convolutions see edges and textures; that the white and the black fur are one cat takes the whole picture.
+        maps[-1] = self.global_blocks(maps[-1])
         return maps
 
 
@@ -46,6 +55,40 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.body(x) + self.shortcut(x))
+
+
+class GlobalBlock(nn.Module):
+    """A transformer block over all cells of a map [b c h w]: pre-norm, with sines for positions (Carion et al., 2020).
+
+    Both branches begin at zero, so that a trained trunk can be given such blocks without a change of what it says.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_heads = width // HEAD_WIDTH
+        self.norm1 = nn.LayerNorm(width)
+        self.query_key = nn.Linear(width, 2 * width)
+        self.value = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, 2 * width)
+        self.linear2 = nn.Linear(2 * width, width)
+        for last in (self.proj, self.linear2):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[-2:]
+        x = to_tokens(maps)
+        positions = to_tokens(sine_map(height, width, maps.shape[1], maps.device)[None])
+        x = x + self.proj(self._attend(self.norm1(x), positions.to(x.dtype)))
+        x = x + self.linear2(F.gelu(self.linear1(self.norm2(x))))
+        return to_maps(x, height, width)
+
+    def _attend(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        query, key = self.query_key(tokens + positions).chunk(2, dim=-1)
+        query, key, value = (split_heads(x, self.num_heads) for x in (query, key, self.value(tokens)))
+        return join_heads(F.scaled_dot_product_attention(query, key, value))
 
 
 def conv_norm(width_in: int, width: int, stride: int = 1, kernel: int = 3) -> tuple[nn.Conv2d, nn.BatchNorm2d]:

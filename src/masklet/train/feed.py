@@ -21,6 +21,7 @@ from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shape
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import SpriteSource
 from masklet.data.transforms import Augmentation
+from masklet.errors import MaskletError
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 
 CACHE_SCALE = 2
@@ -118,13 +119,16 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
         perspective=usual.perspective * source.motion,
         elastic=usual.elastic * source.motion,
     )
-    return SyntheticClips(stills, sprites, size, SceneRange(motion=motion))
+    return SyntheticClips(stills, sprites, size, SceneRange(sides=source.sides, motion=motion))
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:
-    """Items `first` to `last` (exclusive), made ahead of time in `workers` processes (0: in this one)."""
+    """Items `first` to `last` (exclusive), made ahead of time in `workers` processes (0: in this one).
+
+    Raises the `InputError` that names the file where data cannot be used.
+    """
     loader = DataLoader(
-        feed,
+        _Caught(feed),
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
@@ -133,7 +137,23 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         # A forked worker would inherit OpenCV's and OpenMP's locks without the threads that hold them, and hang.
         multiprocessing_context="spawn" if workers else None,
     )
-    yield from loader
+    for item in loader:
+        if isinstance(item, MaskletError):
+            raise item
+        yield item
+
+
+class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):
+    """A feed that hands errors over as items: raised in a worker, they would drown in the worker's traceback."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+
+    def __getitem__(self, index: int) -> tuple[Part, ClipBatch] | MaskletError:
+        try:
+            return self.feed[index]
+        except MaskletError as error:
+            return error
 
 
 def _start(worker: int) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
 from torch import nn
 
-from masklet.checkpoints import build, find_checkpoint, read_checkpoint, save
-from masklet.errors import MaskletError
+from masklet.checkpoints import build, choose_device, find_checkpoint, read_checkpoint, save
+from masklet.errors import InputError, MaskletError
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import add_low_rank_updates, freeze, merge_low_rank_updates, train_mode
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from masklet.data.batches import ClipBatch
 
 
+ANNOTATOR_CHANCE = 3
+"""Sets the annotator's generators apart from those of `data.mix`, which count 0, 1 and 2 in this place."""
+
+
 class DivergedError(MaskletError):
     """A loss or gradient that is not a finite number."""
 
@@ -36,15 +41,25 @@ class DivergedError(MaskletError):
 class Pace:
     """How a run is watched and saved; none of it changes what is learned.
 
-    save_every, print_every, picture_every: in steps; workers: processes that prepare batches; tensorboard: also write
-    TensorBoard files, with pictures.
+    save_every, print_every, picture_every: in steps; save_minutes: the state is saved after so long in any case, for
+    models whose steps are slow; workers: processes that prepare batches, which a script may ask for only under
+    `if __name__ == "__main__":`; tensorboard: also write TensorBoard files, with pictures. Raises `InputError` for
+    numbers out of range.
     """
 
     save_every: int = 200
     print_every: int = 20
     picture_every: int = 200
+    save_minutes: float = 10.0
     workers: int = 1
     tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.save_every, self.print_every, self.picture_every) < 1 or self.workers < 0:
+            raise InputError(
+                "a run saves, prints and draws every so many steps, at least 1, and has 0 workers or more; got "
+                f"{self.save_every}, {self.print_every}, {self.picture_every} and {self.workers}"
+            )
 
 
 class Run:
@@ -57,11 +72,14 @@ class Run:
     def __init__(
         self, recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu", *, started: bool = True
     ) -> None:
-        """started: take the weights that the recipe starts from, which a state to be loaded would only replace."""
+        """started: take the weights that the recipe starts from, which a state to be loaded would only replace.
+
+        Raises `DeviceError` for a device that is not there.
+        """
         self.recipe = recipe
         self.folder = folder
         self.pace = pace
-        self.device = torch.device(device)
+        self.device = choose_device(device)
         self.rank, self.world_size = _join_processes(self.device)
         torch.manual_seed(recipe.seed)
         model = make_model(recipe, started=started).to(self.device)
@@ -69,6 +87,8 @@ class Run:
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         self.step = 0
+        self._saved_at = time.monotonic()
+        self._processes = self.world_size  # that trained this run so far
         self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(
             self.model, recipe.checkpointing, recipe.precision
         )
@@ -78,30 +98,46 @@ class Run:
 
     @staticmethod
     def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
-        """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data."""
+        """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
+
+        Nothing is written before all that could be refused has been looked at.
+        """
         check_sources(recipe)
-        rank, _ = _join_processes(torch.device(device))
-        if rank == 0:
-            if (folder / "recipe.json").exists():
-                raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
+        if (folder / "state.pt").exists():
+            raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
+        run = Run(recipe, folder, pace, device)
+        if run.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
             save_recipe(recipe, folder / "recipe.json")
-        run = Run(recipe, folder, pace, device)
         run.save_state()
         return run
 
     @staticmethod
-    def resume(folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
-        """Go on with the run in `folder`, as if it had never been interrupted."""
-        run = Run(load_recipe(folder / "recipe.json"), folder, pace, device, started=False)
-        run._load_state()
+    def resume(folder: Path, pace: Pace, device: torch.device | str | None = None) -> Run:
+        """Go on with the run in `folder`, as if it had never been interrupted.
+
+        device: None for the kind that it ran on. Raises `InputError` where the folder holds no run.
+        """
+        for file in (folder / "recipe.json", folder / "state.pt"):
+            if not file.exists():
+                raise InputError(f"{folder} holds no run to go on with: there is no {file}")
+        recipe = load_recipe(folder / "recipe.json")
+        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        run = Run(recipe, folder, pace, device or state.get("device", "cpu"), started=False)
+        run._load_state(state)
         return run
 
     def train(self) -> Network:
         """Train to the end of the recipe. Returns the averaged model, or the last one where there is no average.
 
-        Raises `DivergedError` at the first loss or gradient that is not finite; the state last saved stays.
+        Raises `DivergedError` at the first loss or gradient that is not finite; the state last saved stays. Raises
+        `InputError` where another number of processes trained the run so far, since batches would change.
         """
+        if self._processes != self.world_size:
+            raise InputError(
+                f"{self.folder} was trained by {self._processes} processes so far and goes on with as many: "
+                f"torchrun --nproc-per-node {self._processes} (here: {self.world_size})"
+            )
         watch = Watch(self)
         while self.step < self.recipe.num_steps:
             stage, offset = self.recipe.stage_at(self.step)
@@ -112,8 +148,9 @@ class Run:
                 rate = stage.lr * stage.schedule(self.step - last + stage.steps)
                 scalars, batch = self._optimise(stream, stage, rate)
                 self.step += 1
-                watch.note(stage, rate, scalars, batch)
-                if self.step % self.pace.save_every == 0 or self.step == last:
+                watch.note(stage, last, rate, scalars, batch)
+                overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
+                if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
         return self.result()
 
@@ -150,7 +187,7 @@ class Run:
 
     def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
         """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""
-        key = (self.recipe.seed, self.rank, self.step * self.recipe.accumulate + turn)
+        key = (self.recipe.seed, ANNOTATOR_CHANCE, self.rank, self.step * self.recipe.accumulate + turn)
         generator = np.random.default_rng(key)
         torch.manual_seed(int(generator.integers(2**63)))
         with self._gradients_apart(turn):
@@ -174,6 +211,7 @@ class Run:
 
     def save_state(self) -> None:
         """Replace `state.pt` as a whole, so that no crash leaves half a file."""
+        self._saved_at = time.monotonic()
         if self.rank != 0:
             return
         state = {
@@ -181,6 +219,8 @@ class Run:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "device": self.device.type,
+            "processes": self.world_size,
         }
         partial = self.folder / "state.pt.partial"
         with open(partial, "wb") as file:
@@ -189,8 +229,8 @@ class Run:
             os.fsync(file.fileno())
         os.replace(partial, self.folder / "state.pt")
 
-    def _load_state(self) -> None:
-        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self._processes = state.get("processes", self.world_size)
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -203,7 +243,7 @@ def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str =
     return _train_to_file(Run.begin(recipe, folder, pace, device))
 
 
-def resume(folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:
+def resume(folder: Path, pace: Pace, device: torch.device | str | None = None) -> Path:
     """Train on in the folder of a run; the file the model is in at the end."""
     return _train_to_file(Run.resume(folder, pace, device))
 

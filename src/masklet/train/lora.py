@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from masklet.errors import InputError
+from masklet.model.convnet import ConvNet
 
 
 class LowRankUpdate(nn.Module):
@@ -27,13 +28,13 @@ class LowRankUpdate(nn.Module):
 def add_low_rank_updates(trunk: nn.Module, rank: int) -> None:
     """Freeze `trunk` and give each of its linear layers a trainable update of rank `rank`.
 
-    Raises `InputError` for a rank below 1 or a trunk without linear layers, such as a convolutional one.
+    Raises `InputError` for a rank below 1 and for a convolutional trunk, most of which would stay frozen.
     """
     if rank < 1:
         raise InputError(f"the rank of a low-rank update is at least 1, not {rank}")
+    if isinstance(trunk, ConvNet):
+        raise InputError("low-rank updates are for linear layers, and this trunk is convolutional; set lora_rank to 0")
     layers = [module for module in trunk.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise InputError("this trunk has no linear layers, which low-rank updates need; set lora_rank to 0")
     trunk.requires_grad_(False)
     for layer in layers:
         update = LowRankUpdate(layer.out_features, layer.in_features, rank).to(layer.weight.device)

@@ -24,11 +24,22 @@ STAMPS = ("animals", "clothes", "food", "hobbies", "household", "plants", "sport
 """The folders of Tux Paint's rubber stamps that hold photographs of things cut out, besides drawings."""
 
 
-def nano(data: Path, font: Path | None = None, artwork: Path | None = None, stamps: Path | None = None) -> Recipe:
+RENDERS = {"animals": 0.8, "people": 0.5, "buildings": 0.1, "things": 0.2}
+"""The folders that `tools/render_models.py` writes, and how often each is drawn from."""
+
+
+def nano(
+    data: Path,
+    font: Path | None = None,
+    artwork: Path | None = None,
+    stamps: Path | None = None,
+    renders: Path | None = None,
+) -> Recipe:
     """Our small model from scratch: stills, then stills and clips in turn at growing sizes, three times over.
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
-    artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps. The lengths are those that the
+    artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
+    `tools/render_models.py` draws of a game's models. The lengths are those that the
     weights in the package were trained with, from "128 again" on by two processes. They came about in pieces: the
     first eight stages computed in float32 and drew every drawing, not every folder of them, equally often; "192 lively"
     began with the averaged weights in half precision and a fresh optimiser.
@@ -52,6 +63,10 @@ def nano(data: Path, font: Path | None = None, artwork: Path | None = None, stam
     # Half of the stamps drawn are to be animals, most of which are photographs.
     stamped = _artwork(stamps, dict.fromkeys(STAMPS, 0.5 / (len(STAMPS) - 1)) | {"animals": 0.5})
     lively = replace(varied, artwork=(*drawings, *stamped), drawings=0.8 if stamped else 0.3)
+    near = replace(lively, sides=(0.15, 1.2))
+    modelled = _artwork(renders, RENDERS)
+    drawn = lively.drawings + (0.6 if modelled else 0.0)
+    solid = replace(near, artwork=(*near.artwork, *modelled), drawings=drawn, disguises=0.15, shapes=0.15)
     stills = partial(_stills, photographs)
     return Recipe(
         "nano",
@@ -71,6 +86,13 @@ def nano(data: Path, font: Path | None = None, artwork: Path | None = None, stam
                 _stage("384", 384, 1200, 4e-4, 0.01, (stills(lively, 5, 1, 3), _long_clips(lively, 1, 6, 1.0))),
                 fixed_statistics=True,
                 losses=replace(FROM_SCRATCH, iou=2.0),
+            ),
+            _close("192 close", 192, 550, 8e-4, 0.9, (stills(near, 16, 1, 1), _long_clips(near, 3, 5, 0.8))),
+            _close("192 modelled", 192, 1700, 8e-4, 0.6, (stills(solid, 16, 1, 1), _long_clips(solid, 3, 5, 0.8))),
+            _close("256 modelled", 256, 800, 6e-4, 0.6, (stills(solid, 10, 1, 2), _long_clips(solid, 2, 6, 1.0))),
+            replace(
+                _close("384 modelled", 384, 1150, 4e-4, 0.01, (stills(solid, 5, 1, 3), _long_clips(solid, 1, 6, 1.0))),
+                fixed_statistics=True,
             ),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
@@ -110,6 +132,13 @@ def _long_clips(scenes: Synthetic, clips: int, frames: int, motion: float) -> Pa
     annotator = Annotator(mask_share=0.5, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
     moved = (replace(scenes, motion=motion),)
     return Part(moved, clips, frames, sessions=1, objects=2, weight=0.5, annotator=annotator)
+
+
+def _close(name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...]) -> Stage:
+    """Things up to larger than the picture, and more weight on knowing how good a mask is."""
+    stage = _stage(name, size, steps, lr, final, parts, warmup=60)
+    augmentation = replace(stage.augmentation, crop=(0.25, 1.1))
+    return replace(stage, augmentation=augmentation, losses=replace(FROM_SCRATCH, iou=2.0))
 
 
 def _stage(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from masklet.train.losses import decoding_loss
-from masklet.train.rollout import Session, plan_session
+from masklet.train.rollout import Session, SessionPlan, TrainingDecoding, plan_session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +53,8 @@ class BatchLoss(nn.Module):
         watched: dict[str, list[Tensor]] = {}
         for number in range(part.sessions):
             clips, objects = session_rows(batch.valid, number, part.sessions)
+            if not len(clips):
+                continue
             masks = batch.masks[clips, objects]
             plan = plan_session(part.annotator, num_frames, generator, number, part.sessions)
             views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
@@ -60,8 +62,7 @@ class BatchLoss(nn.Module):
                 truth = shrink_masks(masks[:, decoding.frame, None], stage.supervision)
                 loss = decoding_loss(decoding.decoded.candidates, truth, stage.losses)
                 losses.append(loss.total(stage.losses).mean())
-                moment = f"{plan.kind}{decoding.correction}" if decoding.frame in plan.prompted else "tracked"
-                for name, values in loss.scalars(moment).items():
+                for name, values in loss.scalars(moment(plan, decoding)).items():
                     watched.setdefault(name, []).append(values.detach().mean())
         return torch.stack(losses).mean(), {name: float(torch.stack(values).mean()) for name, values in watched.items()}
 
@@ -78,17 +79,32 @@ class BatchLoss(nn.Module):
 def session_rows(valid: Tensor, number: int, sessions: int) -> tuple[Tensor, Tensor]:
     """Clip and object number, [r] each, of the rows that session `number` of `sessions` takes from `valid` [b n].
 
-    A batch without any object still teaches that nothing is there: it gives one empty row.
+    A batch without any object still teaches that nothing is there: it gives each session one empty row. One with fewer
+    objects than sessions leaves some sessions without rows.
     """
     share = valid.clone()
     columns = torch.arange(valid.shape[1], device=valid.device)
     share[:, columns % sessions != number] = False
-    if not share.any():
+    if not valid.any():
         share[0, number] = True
     clips, objects = share.nonzero(as_tuple=True)
     return clips, objects
 
 
+def moment(plan: SessionPlan, decoding: TrainingDecoding) -> str:
+    """What a decoding is watched as: the prompt's kind and the number of corrections, or that it was tracked."""
+    if decoding.frame in plan.prompted:
+        return f"{plan.kind}{decoding.correction}"
+    return f"corrected{decoding.correction}" if decoding.correction else "tracked"
+
+
 def shrink_masks(masks: Tensor, factor: int) -> Tensor:
-    """Boolean masks [b 1 H W] at H/factor, W/factor: true where at least half of the pixels were."""
-    return masks if factor == 1 else F.avg_pool2d(masks.float(), factor) >= 0.5
+    """Boolean masks [b 1 H W] at H/factor, W/factor: true where at least half of the pixels were.
+
+    An object too small or thin for that keeps every place that it touches, lest it be taught to be absent.
+    """
+    if factor == 1:
+        return masks
+    share = F.avg_pool2d(masks.float(), factor)
+    half = share >= 0.5
+    return torch.where(half.flatten(1).any(1)[:, None, None, None], half, share > 0)

@@ -14,7 +14,7 @@ from masklet.model.layers import LayerNorm2d
 
 VISION = "image_encoder."
 TRUNK = "image_encoder.trunk."
-_BLOCK = re.compile(r"image_encoder\.trunk\.(blocks\.\d+|stages\.\d+\.\d+)\.")
+_BLOCK = re.compile(r"image_encoder\.trunk\.((?:global_)?blocks\.\d+|stages\.\d+\.\d+)\.")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import types
 import typing
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from masklet.config import ModelConfig
+from masklet.data.synthetic import SceneRange
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.train.losses import LossWeights
@@ -45,8 +46,8 @@ class Synthetic:
     stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs, drawings: how often a
     thing is of that kind, relative to the others; font: a file with colour glyphs, None to leave them out; artwork:
     folders of pictures with a transparent ground, which share `drawings` by their weights (those of stills do not
-    count), may be none; motion: how far things and the camera move in a clip,
-    relative to `MotionRange`, which suits longer clips.
+    count), may be none; motion: how far things and the camera move in a clip, relative to `MotionRange`, which suits
+    longer clips; sides: least and most length of a thing as a share of the frame.
     """
 
     stills: tuple[Source, ...]
@@ -59,6 +60,7 @@ class Synthetic:
     font: str | None = None
     artwork: tuple[Source, ...] = ()
     motion: float = 1.0
+    sides: tuple[float, float] = SceneRange.sides
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Part:
     objects: int = 3
     weight: float = 1.0
     annotator: Annotator = _PAPER_ANNOTATOR
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "clips", "frames", "sessions", "objects")
+        if not self.sources:
+            raise InputError("a part of a batch mix needs at least one source")
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,11 @@ class Stage:
     supervision: int = 1
     losses: LossWeights = _PAPER_LOSSES
     fixed_statistics: bool = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "supervision")
+        if not self.parts:
+            raise InputError(f"the stage {self.name!r} needs at least one part")
 
     @property
     def schedule(self) -> Schedule:
@@ -126,6 +138,9 @@ class Recipe:
     checkpointing: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "accumulate", "num_steps")
+
     @property
     def num_steps(self) -> int:
         """Optimiser steps of all stages together."""
@@ -140,6 +155,13 @@ class Recipe:
         raise InputError(f"the recipe {self.name} ends after {self.num_steps} steps")
 
 
+def _check_counts(record: object, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if value < 1:
+            raise InputError(f"{name} of a {type(record).__name__.lower()} is at least 1, not {value}")
+
+
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as JSON that a person can read and edit."""
     path.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
@@ -150,7 +172,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         recipe: Recipe = _rebuild(Recipe, json.loads(path.read_text()))
         return recipe
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
         raise InputError(f"{path} is not a recipe that this version can read: {error}") from error
 
 
@@ -170,11 +192,16 @@ def _rebuild(kind: Any, value: Any) -> Any:
     return value
 
 
+def _required(kind: Any) -> set[str]:
+    return {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}
+
+
 def _matching(options: tuple[Any, ...], value: Any) -> Any:
     """The member of a union that `value` came from; dataclasses are told apart by their fields."""
     if not isinstance(value, dict):
         return next(option for option in options if not is_dataclass(option))
     for option in options:
-        if is_dataclass(option) and {entry.name for entry in fields(option)} == set(value):
+        # Files of earlier versions lack the fields that came later, all of which have defaults.
+        if is_dataclass(option) and _required(option) <= set(value) <= {entry.name for entry in fields(option)}:
             return option
     raise ValueError(f"no part of a recipe has the fields {sorted(value)}")

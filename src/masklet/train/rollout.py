@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masklet.data.prompts import jittered_box, next_click
+from masklet.errors import InputError
 from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT, Points
 from masklet.tracking.memory import FrameResult, RecallPlan, plan_recall
 from masklet.tracking.step import Cue, commit, condition_frame, decode_frame, draft
@@ -33,8 +34,9 @@ class Annotator:
     """How a session is prompted; the defaults are the paper's.
 
     mask_share and box_share: how often the first prompts are masks or boxes, otherwise clicks; stills never get masks.
-    max_prompted and max_corrected: up to so many frames of a clip are prompted and get correction clicks; corrections:
-    clicks on each of those; truth_share: how often a correction ignores the errors and falls anywhere on the object.
+    max_prompted and max_corrected: up to so many frames of a clip are prompted and get correction clicks, the prompted
+    ones always; corrections: clicks on each of those; truth_share: how often a correction ignores the errors and falls
+    anywhere on the object. Raises `InputError` for shares outside 0 to 1 and counts out of range.
     """
 
     mask_share: float = 0.5
@@ -44,6 +46,16 @@ class Annotator:
     corrections: int = 7
     truth_share: float = 0.1
     box_jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("mask_share", "box_share", "truth_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} lies in 0 to 1; got {getattr(self, name):g}")
+        if self.max_prompted < 1 or self.max_corrected < 0 or self.corrections < 0:
+            raise InputError(
+                "at least one frame is prompted and no count is below 0; got "
+                f"max_prompted {self.max_prompted}, max_corrected {self.max_corrected}, corrections {self.corrections}"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,9 @@ def plan_session(
         kind: PromptKind = "mask"
     else:
         kind = "box" if (draw - masks) / (1 - masks) < boxes else "click"
-    num_prompted = int(generator.integers(1, min(annotator.max_prompted, num_frames) + 1))
+    # A frame that is given its mask teaches nothing itself: one at least is left to be tracked.
+    most_prompted = min(annotator.max_prompted, num_frames - 1 if kind == "mask" else num_frames)
+    num_prompted = int(generator.integers(1, most_prompted + 1))
     later = generator.permutation(np.arange(1, num_frames)).tolist()
     prompted = (0, *later[: num_prompted - 1])
     most_corrected = max(num_prompted, min(annotator.max_corrected, num_frames))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from masklet.train.recipe import Stage
 
 
+QUIET_SECONDS = 60.0
+"""Slow models are heard of after so long, too."""
+
+
 class Watch:
     """Collects what each step reports and writes the means every `Pace.print_every` steps."""
 
@@ -27,16 +31,20 @@ class Watch:
         self._num_pictures = 0
         self._since = time.monotonic()
 
-    def note(self, stage: Stage, rate: float, scalars: dict[str, float], batch: ClipBatch) -> None:
-        """Take down one step, the last of whose batches is given; print and write when it is time."""
+    def note(self, stage: Stage, last: int, rate: float, scalars: dict[str, float], batch: ClipBatch) -> None:
+        """Take down one step, the last of whose batches is given; print and write when it is time.
+
+        last: the step that ends the stage, after which is always time.
+        """
         run = self.run
         self._collected.append(scalars)
         self._num_pictures += batch.pixels.shape[:2].numel() * run.recipe.accumulate * run.world_size
         if self.writer and run.step % run.pace.picture_every == 0:
             self.writer.add_image(
-                "truth above, prediction below", compare(run.model, batch), run.step, dataformats="HWC"
+                "truth above, prediction below", compare(run.model, batch.to(run.device)), run.step, dataformats="HWC"
             )
-        if self.run.step % self.run.pace.print_every == 0 and self.run.rank == 0:
+        long_since = time.monotonic() - self._since > QUIET_SECONDS
+        if run.rank == 0 and (long_since or run.step % run.pace.print_every == 0 or run.step == last):
             self._report(stage, rate)
 
     def _report(self, stage: Stage, rate: float) -> None:
@@ -56,7 +64,7 @@ class Watch:
         with open(self.run.folder / "log.jsonl", "a") as file:
             file.write(json.dumps({name: _short(value) for name, value in entry.items()}) + "\n")
         if self.writer:
-            for name, value in means.items():
+            for name, value in {**means, "rate": rate, "pictures_per_second": speed}.items():
                 self.writer.add_scalar(name, value, step)
         self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
 
@@ -82,7 +90,7 @@ def open_tensorboard(run: Run) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DeviceError("TensorBoard is not installed: pip install 'masklet[train]'") from error
-    return SummaryWriter(run.folder)
+    return SummaryWriter(run.folder, purge_step=run.step or None)  # what a killed run wrote after its last state
 
 
 def _mean(values: list[float]) -> float:
