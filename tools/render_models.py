@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from game_models import Array, Game, Moment, Piece, build
+from masklet.data.layouts.artwork import SIDES, framed, object_mask
 
 KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "animals": (("fauna/",), 1200),
@@ -32,9 +34,9 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
 MOVES = ("idle", "walk", "run", "attack_melee", "attack_ranged", "gather", "promotion")
 """Animations that show a thing alive."""
 
-MIN_SIDE, MIN_COVER, MIN_WHOLE = 40, 0.08, 0.93
-"""Drawings smaller than this many pixels, emptier than this share of their box, or of which the largest piece is less
-than this share, are drawn again: shoals of fish, and things whose parts the game brings together by other means."""
+MIN_SIDE, MIN_WHOLE = SIDES[0], 0.93
+"""Drawings smaller than this many pixels, or of which the largest piece is less than this share, are drawn again:
+shoals of fish, and things whose parts the game brings together by other means."""
 
 
 def draw(pieces: list[Piece], side: int, generator: np.random.Generator) -> NDArray[np.uint8] | None:
@@ -163,7 +165,7 @@ def _shrink(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A random actor in a random pose; another where the first shows next to nothing."""
+    """A random actor in a random pose; another where `ArtworkFolder` would see no object in the first."""
     generator = np.random.default_rng(seed)
     while True:
         actor = actors[generator.integers(len(actors))]
@@ -171,7 +173,7 @@ def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> 
         pieces = list(build(game, actor, generator, moment, np.eye(4)))
         drawn = draw(pieces, side, generator) if pieces else None
         whole = None if drawn is None else keep_largest(drawn)
-        if whole is not None and min(whole.shape[:2]) >= MIN_SIDE and (whole[..., 3] > 127).mean() >= MIN_COVER:
+        if whole is not None and min(whole.shape[:2]) >= MIN_SIDE and object_mask(framed(whole)).any():
             return whole
 
 
@@ -197,7 +199,10 @@ def _write(job: tuple[str, list[str], int], game_path: Path, out: Path, side: in
     path = out / kind / f"{number:04}.png"
     if not path.exists():
         drawn = picture(_write.game, actors, side, (seed, list(KINDS).index(kind), number))  # type: ignore[attr-defined]
-        cv2.imwrite(str(path), drawn[..., [2, 1, 0, 3]])
+        # What is there is kept the next time, so it must be whole.
+        partial_path = path.with_name(f"{path.name}.partial")
+        partial_path.write_bytes(cv2.imencode(".png", drawn[..., [2, 1, 0, 3]])[1].tobytes())
+        os.replace(partial_path, path)
 
 
 def main() -> None:

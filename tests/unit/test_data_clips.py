@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from masklet.data.batches import collate, join
-from masklet.data.clips import Clip, Joined, Merged, choose_frames
+from masklet.data.clips import Clip, Joined, Merged, choose_frames, choose_shown_frames, holds_stills
 from masklet.errors import InputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 
@@ -76,6 +76,30 @@ def test_a_short_clip_is_played_to_and_fro():
     assert choose_frames([5], 3, generator) == [5, 5, 5]
     with pytest.raises(InputError, match="0 annotated frames"):
         choose_frames([], 3, generator)
+
+
+def test_runs_begin_where_something_is_shown_if_anything_is():
+    generator = np.random.default_rng(0)
+    asked = []
+
+    def shows(number):
+        asked.append(number)
+        return number >= 5
+
+    runs = [choose_shown_frames(range(10), 4, generator, shows) for _ in range(60)]
+    assert np.mean([run[0] >= 5 for run in runs]) > 0.85  # a plain draw would in half of the runs
+    assert all(abs(run[-1] - run[0]) == 3 for run in runs)
+    asked.clear()
+    assert len(choose_shown_frames(range(3), 2, generator, lambda number: shows(number - 10))) == 2
+    assert len(asked) == 4, "a clip without objects is given up"
+
+
+def test_joined_and_merged_stills_are_stills():
+    stills, unsaid = Listed([]), Listed([])
+    stills.only_stills = True
+    assert holds_stills(stills) and not holds_stills(unsaid)
+    assert holds_stills(Joined([stills, stills])) and not holds_stills(Joined([stills, unsaid]))
+    assert holds_stills(Merged(stills, 0.5)) and not holds_stills(Merged(unsaid, 0.5))
 
 
 def test_joined_datasets_are_counted_through():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.clips import holds_stills
 from masklet.data.layouts import open_dataset
 from masklet.data.layouts.annotated import AnnotatedPictures
 from masklet.data.layouts.artwork import ArtworkFolder
 from masklet.data.layouts.clip_folders import ClipFolders
-from masklet.data.layouts.painting import paint_masklets
+from masklet.data.layouts.painting import is_visible, paint_in_turn, paint_masklets
 from masklet.data.layouts.pairs import PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
@@ -23,6 +24,8 @@ from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
 HEIGHT, WIDTH = 24, 32
+DOG_BEAR = ("dog", "bear")
+DOG_BEAR_FRAMES = ("dog/00000", "dog/00001", "bear/00000", "bear/00001")
 
 
 @pytest.fixture
@@ -74,6 +77,19 @@ def test_pictures_and_masks_may_lie_in_two_folders(tmp_path, generator):
     write_picture(tmp_path / "images" / "a.png")
     write_mask(tmp_path / "masks" / "a.png", rectangle(0, 0, 4, 4))
     assert open_dataset(tmp_path).clip(0, generator, 1).object_ids == (1,)
+
+
+def test_names_in_capitals_count(tmp_path, generator):
+    write_picture(tmp_path / "pairs" / "A.JPG")
+    write_mask(tmp_path / "pairs" / "mask.png", rectangle(0, 0, 4, 4))
+    (tmp_path / "pairs" / "mask.png").rename(tmp_path / "pairs" / "A.PNG")
+    write_clip(tmp_path / "clips", "bear", range(3), masked=range(3))
+    for path in (tmp_path / "clips" / "Annotations" / "bear").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    pairs, clips = open_dataset(tmp_path / "pairs"), open_dataset(tmp_path / "clips")
+    assert pairs.clip(0, generator, 1).object_ids == (1,)
+    assert clips.clip(0, generator, 3).object_ids == (1,)
+    assert holds_stills(pairs) and not holds_stills(clips)
 
 
 def test_bad_pairs_name_the_file(tmp_path, generator):
@@ -179,6 +195,45 @@ def test_bad_clip_folders_name_the_file(tmp_path, generator):
         open_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("2017/train.txt", "bear\r\n\r\ndog\r\n"),
+        ("480p/train.txt", "".join(f"/JPEGImages/480p/{name}.jpg /A/{name}.png 1\n" for name in DOG_BEAR_FRAMES)),
+        ("train.txt", "dog\nbear\ndog"),
+    ],
+)
+def test_only_the_clips_to_train_on_are_opened(tmp_path, name, lines):
+    for clip in ("ant", "bear", "dog"):
+        write_clip(tmp_path, clip, range(2), masked=range(2) if clip in DOG_BEAR else ())
+    file = tmp_path / "ImageSets" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(lines)
+    dataset = open_dataset(tmp_path)
+    assert [clip[0][0].parent.name for clip in dataset.clips] == ["bear", "dog"]
+    file.write_text(lines.replace("dog", "cat"))
+    wrong = [line.count("dog") > 0 for line in lines.splitlines()].index(True) + 1
+    with pytest.raises(InputError, match=rf"train\.txt, line {wrong}, names the clip 'cat', but .*JPEGImages/cat; add"):
+        open_dataset(tmp_path)
+    file.write_text("\n")
+    with pytest.raises(InputError, match=r"train\.txt names no clip; delete it"):
+        open_dataset(tmp_path)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"cannot read the list of clips .*train\.txt"):
+        open_dataset(tmp_path)
+
+
+def test_the_list_of_2017_goes_before_that_of_2016(tmp_path):
+    for clip in DOG_BEAR:
+        write_clip(tmp_path, clip, range(2), masked=range(2))
+    for year, clip in (("2016", "bear"), ("2017", "dog")):
+        (tmp_path / "ImageSets" / year).mkdir(parents=True)
+        (tmp_path / "ImageSets" / year / "train.txt").write_text(clip)
+    assert ClipFolders(tmp_path).clips[0][0][0].parent.name == "dog"
+    write_clip(tmp_path / "ImageSets", "unlisted", range(2), masked=range(2))
+    assert len(ClipFolders(tmp_path)) == 1
+
+
 # SA-V
 
 
@@ -218,6 +273,28 @@ def test_sav_of_the_validation_kind(tmp_path, generator):
     clip = open_dataset(tmp_path).clip(0, generator, 5)
     assert clip.object_ids == (1, 2)
     assert [(mask == 2).any() for mask in clip.masks].count(True) == 2
+
+
+def test_runs_of_sav_begin_where_an_object_is_seen(tmp_path, generator):
+    """Both kinds: an object on the later half of the frames."""
+    masks = [encode_rle(rectangle(0, 0, 8, 8) * (place >= 10)) for place in range(20)]
+    trained, extracted = tmp_path / "trained", tmp_path / "extracted"
+    trained.mkdir()
+    with VideoWriter(trained / "sav_000001.mp4", Size(HEIGHT, WIDTH), 24) as writer:
+        for _ in range(77):
+            writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    masklets = SavMasklets("sav_000001", "manual", Size(HEIGHT, WIDTH), 77, (0,), tuple((mask,) for mask in masks))
+    write_sav(masklets, trained / "sav_000001_manual.json")
+    for place in range(20):
+        write_picture(extracted / "JPEGImages_24fps" / "v1" / f"{4 * place:05d}.jpg")
+        if place >= 5:
+            seen = rectangle(0, 0, 8, 8) * (place >= 10)
+            write_mask(extracted / "Annotations_6fps" / "v1" / "000" / f"{4 * place:05d}.png", seen)
+    for root, share in ((trained, 1 / 2), (extracted, 2 / 3)):
+        dataset = open_dataset(root)
+        assert not holds_stills(dataset)
+        visible = np.mean([dataset.clip(0, generator, 2).masks[0].any() for _ in range(40)])
+        assert visible > (share + 1) / 2, root.name  # a plain draw would see it in `share` of the runs
 
 
 def test_bad_sav_names_the_file(tmp_path, generator):
@@ -331,24 +408,51 @@ def test_bad_coco_names_the_file(tmp_path, generator):
         open_dataset(tmp_path)
 
 
-def test_clips_in_cocos_layout_give_runs(tmp_path, generator):
+def write_coco_clip(root, masks):
+    """A clip of one object, shaded 10 x number, with a mask for each frame or None."""
     images, annotations = [], []
-    for number in range(6):
-        write_picture(tmp_path / "images" / "bear" / f"{number}.jpg", 10 * number)
+    for number, mask in enumerate(masks):
+        write_picture(root / "images" / "bear" / f"{number}.jpg", 10 * number)
         size = {"height": HEIGHT, "width": WIDTH}
         images.append({"id": number + 1, "file_name": f"bear/{number}.jpg", "video_id": 1, "frame_id": number, **size})
-        segmentation = encode_rle(rectangle(0, 0, number + 1, 4))
         record = {"id": number + 1, "track_id": 5, "image_id": number + 1, "category_id": 1, "iscrowd": 0}
-        annotations.append(record | {"segmentation": segmentation, "bbox": [0, 0, 1, 1], "area": 1})
+        if mask is not None:
+            annotations.append(record | {"segmentation": encode_rle(mask), "bbox": [0, 0, 1, 1], "area": 1})
     contents = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
-    (tmp_path / "clips.json").write_text(json.dumps(contents | {"videos": [{"id": 1, "name": "bear"}]}))
+    (root / "clips.json").write_text(json.dumps(contents | {"videos": [{"id": 1, "name": "bear"}]}))
+
+
+def test_clips_in_cocos_layout_give_runs(tmp_path, generator):
+    write_coco_clip(tmp_path, [rectangle(0, 0, number + 1, 4) for number in range(6)])
     dataset = open_dataset(tmp_path)
     assert len(dataset) == 1
+    assert not holds_stills(dataset)
+    with pytest.raises(InputError, match=r"bear/0\.jpg belongs to a clip of 6 frames; only stills have paintings"):
+        dataset.paintings(0, generator, 4)
     clip = dataset.clip(0, generator, 4)
     assert clip.object_ids == (1,)
     numbers = [int(mask.any(0).sum()) - 1 for mask in clip.masks]
     assert abs(numbers[0] - numbers[-1]) == 3
     assert [round(frame.mean() / 10) for frame in clip.frames] == numbers
+
+
+def test_runs_in_cocos_layout_begin_where_an_object_is_seen(tmp_path, generator):
+    """The object is left out of the first frames and empty on some more."""
+    write_coco_clip(tmp_path, [None] * 5 + [rectangle(0, 0, 8, 8) * (number >= 10) for number in range(5, 20)])
+    dataset = open_dataset(tmp_path)
+    assert np.mean([dataset.clip(0, generator, 2).masks[0].any() for _ in range(40)]) > 0.8
+
+
+def test_stills_whose_objects_overlap_have_several_paintings(tmp_path, generator):
+    file = write_coco(tmp_path)
+    contents = json.loads(file.read_text())
+    contents["annotations"][1]["segmentation"] = encode_rle(rectangle(2, 2, 6, 6))
+    file.write_text(json.dumps(contents))
+    dataset = open_dataset(tmp_path)
+    assert holds_stills(dataset)
+    paintings = dataset.paintings(0, generator, 4)
+    assert sorted(clip.object_ids for clip in paintings) == [(1,), (2,)]
+    assert all(clip.name.endswith("a.jpg") and clip.frames is paintings[0].frames for clip in paintings)
 
 
 def test_yolo_lines_are_objects_of_their_own_picture(tmp_path, generator):
@@ -389,3 +493,17 @@ def test_painting_leaves_out_what_is_covered_on_any_frame(generator):
         assert all((index == number).sum() == (64 if number == 2 else 128) for number in numbers)
         seen.add(numbers)
     assert seen == {(1, 2), (2, 3)}
+
+
+def test_paintings_show_what_those_before_left_out(generator):
+    size = Size(HEIGHT, WIDTH)
+    nested = [[encode_rle(rectangle(0, 0, 4 * side, 4 * side))] for side in (1, 2, 3)]
+    apart = [[encode_rle(rectangle(20, 0, 28, 8))], [encode_rle(rectangle(0, 0, 0, 0))], [None]]
+    for most, expected in ((9, 3), (2, 2)):
+        paintings = paint_in_turn(nested + apart, size, generator, most)
+        shown = [tuple(np.unique(index[index > 0]).tolist()) for index in paintings]
+        assert len(paintings) == len({numbers[0] for numbers in shown}) == expected
+        assert all(numbers[0] in (1, 2, 3) and numbers[1:] == (4,) for numbers in shown)
+    assert len(paint_in_turn(apart, size, generator, 4)) == 1
+    assert [index.any() for index in paint_in_turn(apart[1:], size, generator, 4)] == [False]
+    assert [is_visible(rle) for (rle,) in apart] == [True, False, False]

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.layouts.artwork import ArtworkFolder
+
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
@@ -127,6 +129,48 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, paint
     assert opaque.mean() > 0.3 and not opaque[:2].any() and not opaque[:, -2:].any()
     red, green, _ = first[opaque][:, :3].astype(float).mean(0)
     assert red > 2 * green
+
+
+def write(painter, archive, folder, number):
+    (folder / "people").mkdir(exist_ok=True)
+    painter._write(("people", ["fauna/box.xml", "fauna/tower.xml"], number), archive, folder, 96, 0)
+    return folder / "people" / f"{number:04}.png"
+
+
+def test_all_that_is_drawn_counts_as_artwork(painter, archive, tmp_path):
+    for number in range(8):
+        write(painter, archive, tmp_path, number)
+    artwork = ArtworkFolder(tmp_path)
+    assert len(artwork) == 8
+    assert all(artwork.clip(number, np.random.default_rng(0), 1).masks.any() for number in range(8))
+
+
+@pytest.mark.parametrize(("height", "width", "filled"), [(100, 100, 0.17), (360, 50, 0.3), (43, 42, 1.0)])
+def test_what_would_not_count_as_artwork_is_drawn_again(models, painter, archive, monkeypatch, height, width, filled):
+    """Drawings emptier than a frame around them allows, or too small."""
+    sparse, solid = (np.zeros((height, width, 4), np.uint8), np.full((60, 60, 4), 255, np.uint8))
+    sparse[:, 0] = sparse[-1] = 255
+    sparse[: round(filled * height)] = 255
+    waiting = [sparse, solid]
+    monkeypatch.setattr(painter, "draw", lambda *_: waiting.pop(0))
+    kept = painter.picture(models.Game(archive), ["fauna/box.xml"], 96, (0,))
+    assert kept.shape == (64, 64, 4) and not waiting
+
+
+def test_a_drawing_that_is_killed_leaves_nothing_to_keep(painter, archive, tmp_path, monkeypatch):
+    def half(path, data):
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(KeyboardInterrupt):
+            write(painter, archive, tmp_path, 0)
+    assert not list(tmp_path.rglob("*.png"))
+    with Image.open(write(painter, archive, tmp_path, 0)) as picture:
+        assert np.array(picture)[..., 3].any()
+    assert [path.name for path in (tmp_path / "people").iterdir()] == ["0000.png"]
 
 
 def test_what_falls_to_pieces_is_not_kept(painter):

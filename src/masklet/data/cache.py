@@ -1,6 +1,7 @@
 """Still pictures prepared for training: shrunk once, packed in one file, decoded in well under a millisecond each.
 
-A cache folder holds `pictures.bin`, the JPEG and PNG bytes one after another, and `index.json` with the offsets.
+A cache folder holds `pictures.bin`, the bytes of each picture's JPEG and then of its masks' PNGs one after another, and
+`index.json` with each picture's name and the offsets at which its files begin and the last one ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from masklet.data.clips import Clip, ClipDataset
+from masklet.data.clips import Clip, ClipDataset, Overlapping, holds_stills, read_paintings
 from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError, OutputError
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 JPEG_QUALITY = 95
 FORMAT = "masklet stills 1"
+
+MOST_PAINTINGS = 4
+"""Masks kept of a picture whose objects overlap; objects beyond what these show are never seen in a cache."""
 
 
 def build_cache(
@@ -34,21 +38,29 @@ def build_cache(
 ) -> CachedStills:
     """Read every still of `dataset` once, shrink it to `longest_side` pixels and pack it into `folder`.
 
-    A cache of the same side and count that is there already is used as it is. on_progress: called with the count done
-    and the total. Raises `OutputError` where the folder cannot be written.
+    Where objects overlap, up to `MOST_PAINTINGS` masks are kept, which take turns. Other chance in the data set, such
+    as that of `Merged`, is drawn once: merge the cache, not what is cached. A cache of the same side, count and number
+    of masks that is there already is used as it is. on_progress: called with the count done and the total. Raises
+    `InputError` for clips, `OutputError` where the folder cannot be written.
     """
     folder = Path(folder)
+    if not holds_stills(dataset):
+        raise InputError(
+            f"cannot cache this {type(dataset).__name__} in {folder}: a cache keeps one frame of each entry, and this "
+            "one holds clips, or does not say that all are stills (only_stills = True); use it without a cache"
+        )
+    most = MOST_PAINTINGS if isinstance(dataset, Overlapping) else 1
     if (folder / "index.json").exists():
         ready = CachedStills(folder)
-        if (ready.longest_side, len(ready)) == (longest_side, len(dataset)):
+        if (ready.longest_side, ready.most_paintings, len(ready)) == (longest_side, most, len(dataset)):
             return ready
     # Processes that train together may build one cache at once: they write the same bytes, each to a file of its own.
     partial = f"partial-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        entries = _pack(dataset, folder / f"pictures.bin.{partial}", longest_side, on_progress)
+        entries = _pack(dataset, folder / f"pictures.bin.{partial}", longest_side, most, on_progress)
         os.replace(folder / f"pictures.bin.{partial}", folder / "pictures.bin")
-        index = {"format": FORMAT, "longest_side": longest_side, "entries": entries}
+        index = {"format": FORMAT, "longest_side": longest_side, "paintings": most, "entries": entries}
         (folder / f"index.json.{partial}").write_text(json.dumps(index))
         os.replace(folder / f"index.json.{partial}", folder / "index.json")
     except OSError as error:
@@ -59,9 +71,11 @@ def build_cache(
 class CachedStills:
     """The stills that `build_cache` packed into `folder`; a `ClipDataset` of one-frame clips.
 
-    The file is mapped into memory when first used, in each process by itself. Raises
-    `InputError` where `folder` holds no cache or a damaged one.
+    most_paintings: masks that a picture may have, one of which is drawn each time. The file is mapped into memory when
+    first used, in each process by itself. Raises `InputError` where `folder` holds no cache or a damaged one.
     """
+
+    only_stills = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -70,24 +84,31 @@ class CachedStills:
             size = (self.folder / "pictures.bin").stat().st_size
         except (OSError, ValueError) as error:
             raise InputError(f"{self.folder} holds no cache of pictures; make it with build_cache ({error})") from error
-        if index.get("format") != FORMAT or (index["entries"] and index["entries"][-1][3] != size):
+        if index.get("format") != FORMAT or (index["entries"] and index["entries"][-1][-1] != size):
             raise InputError(f"the cache {self.folder} is damaged or of another version; delete it and build it again")
         self.longest_side: int = index["longest_side"]
+        # The first caches kept one mask of each picture, and did not say so.
+        self.most_paintings: int = index.get("paintings", 1)
         self._names: list[str] = [entry[0] for entry in index["entries"]]
-        self._offsets = np.array([entry[1:] for entry in index["entries"]], np.int64).reshape(-1, 3)
+        self._offsets: list[list[int]] = [entry[1:] for entry in index["entries"]]
         self._bytes: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
-        """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
+        """Picture `index` as a clip of one frame, with one of its masks.
+
+        Raises `InputError` where more frames are asked for.
+        """
         check_still(num_frames, self.folder)
         if self._bytes is None:
             self._bytes = np.memmap(self.folder / "pictures.bin", np.uint8, mode="r")
-        start, middle, end = self._offsets[index]
-        frame = cv2.imdecode(self._bytes[start:middle], cv2.IMREAD_COLOR)
-        mask = cv2.imdecode(self._bytes[middle:end], cv2.IMREAD_UNCHANGED)
+        offsets = self._offsets[index]
+        masks = len(offsets) - 2
+        drawn = 1 + (int(generator.integers(masks)) if masks > 1 else 0)
+        frame = cv2.imdecode(self._bytes[offsets[0] : offsets[1]], cv2.IMREAD_COLOR)
+        mask = cv2.imdecode(self._bytes[offsets[drawn] : offsets[drawn + 1]], cv2.IMREAD_UNCHANGED)
         if frame is None or mask is None:
             raise InputError(f"picture {index} of the cache {self.folder} is damaged; delete it and build it again")
         rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
@@ -110,19 +131,20 @@ def shrink(clip: Clip, longest_side: int) -> Clip:
 
 
 def _pack(
-    dataset: ClipDataset, path: Path, longest_side: int, on_progress: Callable[[int, int], None] | None
-) -> list[tuple[str, int, int, int]]:
-    """Write all pictures to `path`; name, start, start of the mask and end of each."""
-    entries = []
+    dataset: ClipDataset, path: Path, longest_side: int, most: int, on_progress: Callable[[int, int], None] | None
+) -> list[tuple[str | int, ...]]:
+    """Write all pictures, each with up to `most` masks, to `path`; the name and the offsets of each."""
+    entries: list[tuple[str | int, ...]] = []
     generator = np.random.default_rng(0)
     with open(path, "wb") as file:
         for index in range(len(dataset)):
-            clip = shrink(dataset.clip(index, generator, 1), longest_side)
-            start = file.tell()
-            file.write(_encoded(".jpg", clip.frames[0][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
-            middle = file.tell()
-            file.write(_encoded(".png", clip.masks[0], [cv2.IMWRITE_PNG_COMPRESSION, 3]))
-            entries.append((clip.name, start, middle, file.tell()))
+            clips = [shrink(clip, longest_side) for clip in read_paintings(dataset, index, generator, most)]
+            offsets = [file.tell()]
+            file.write(_encoded(".jpg", clips[0].frames[0][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
+            for clip in clips:
+                offsets.append(file.tell())
+                file.write(_encoded(".png", clip.masks[0], [cv2.IMWRITE_PNG_COMPRESSION, 3]))
+            entries.append((clips[0].name, *offsets, file.tell()))
             if on_progress:
                 on_progress(index + 1, len(dataset))
     return entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OBJECT_ID = 65535
+
+FIRST_FRAME_ATTEMPTS = 4
+"""Draws of a run whose first frame shows an object, before any run is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,40 @@ class ClipDataset(Protocol):
         ...
 
 
+@runtime_checkable
+class SaysIfStills(Protocol):
+    """A dataset that tells stills from clips, see `holds_stills`."""
+
+    @property
+    def only_stills(self) -> bool:
+        """Whether every entry is a single picture."""
+        ...
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """A dataset whose objects overlap, so that one index mask cannot show all objects of a picture."""
+
+    def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+        """Still `index` with each of up to `most` index masks, which together show as many of its objects as they can.
+
+        All hold the same frame. Raises `InputError` where the entry cannot be read or is no still.
+        """
+        ...
+
+
+def holds_stills(dataset: ClipDataset) -> bool:
+    """Whether every entry of `dataset` is a single picture. A dataset that does not say so may hold clips: False."""
+    return isinstance(dataset, SaysIfStills) and dataset.only_stills
+
+
+def read_paintings(dataset: ClipDataset, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+    """Still `index` of any dataset, with several index masks where one cannot show all its objects."""
+    if isinstance(dataset, Overlapping):
+        return dataset.paintings(index, generator, most)
+    return [dataset.clip(index, generator, 1)]
+
+
 class Joined:
     """Several datasets as one, one after another."""
 
@@ -86,9 +123,23 @@ class Joined:
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Entry `index`, counted through all parts."""
+        part, place = self._find(index)
+        return part.clip(place, generator, num_frames)
+
+    @property
+    def only_stills(self) -> bool:
+        """Whether every part holds stills."""
+        return all(holds_stills(part) for part in self.parts)
+
+    def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+        """See `Overlapping`; `index` counted through all parts."""
+        part, place = self._find(index)
+        return read_paintings(part, place, generator, most)
+
+    def _find(self, index: int) -> tuple[ClipDataset, int]:
+        """The part that entry `index` is in, and its place there."""
         which = int(np.searchsorted(self._ends, index, side="right"))
-        first = int(self._ends[which - 1]) if which else 0
-        return self.parts[which].clip(index - first, generator, num_frames)
+        return self.parts[which], index - (int(self._ends[which - 1]) if which else 0)
 
 
 class Merged:
@@ -108,7 +159,18 @@ class Merged:
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Entry `index`, merged or not."""
-        clip = self.dataset.clip(index, generator, num_frames)
+        return self._merge(self.dataset.clip(index, generator, num_frames), generator)
+
+    @property
+    def only_stills(self) -> bool:
+        """Whether what is merged holds stills."""
+        return holds_stills(self.dataset)
+
+    def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+        """See `Overlapping`; each painting by itself is merged or not."""
+        return [self._merge(clip, generator) for clip in read_paintings(self.dataset, index, generator, most)]
+
+    def _merge(self, clip: Clip, generator: np.random.Generator) -> Clip:
         if generator.random() >= self.probability:
             return clip
         return Clip(clip.frames, (clip.masks > 0).astype(np.uint8), clip.name)
@@ -135,6 +197,29 @@ def choose_frames(
     stride = int(generator.integers(1, max(1, min(max_stride, longest)) + 1))
     start = int(generator.integers(0, max(0, len(ordered) - 1 - (num_frames - 1) * stride) + 1))
     return [swing[(start + k * stride) % len(swing)] for k in range(num_frames)]
+
+
+def choose_shown_frames(
+    available: Sequence[int],
+    num_frames: int,
+    generator: np.random.Generator,
+    shows: Callable[[int], bool],
+    *,
+    max_stride: int = 1,
+    reverse_probability: float = 0.5,
+) -> list[int]:
+    """As `choose_frames`, drawn again a few times while the first frame shows no object.
+
+    shows: whether a frame number shows an object; asked of first frames alone, as these are the ones that training
+    prompts. A clip that hardly ever shows one may still begin without.
+    """
+    for _ in range(FIRST_FRAME_ATTEMPTS):
+        chosen = choose_frames(
+            available, num_frames, generator, max_stride=max_stride, reverse_probability=reverse_probability
+        )
+        if shows(chosen[0]):
+            break
+    return chosen
 
 
 def _unsigned(masks: NDArray[Any], name: str) -> NDArray[Any]:

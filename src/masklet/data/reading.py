@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from masklet.errors import InputError
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MIDDLE_VALUES = 8
+"""A mask with no more values than these, besides 0 and the highest, is taken at its word."""
+
+SHADED = 0.6
+"""Share of the pixels with middle values, or of these values, that shades in no index mask."""
+
+
 def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
     """The index mask at `path`, uint8 or uint16 [H W].
 
-    Raises `InputError` naming the file: missing, damaged, a colour picture, or not of the picture's `size`.
+    Raises `InputError` naming the file: missing, damaged, a colour picture, not of the picture's `size`, or with values
+    that shade into each other.
     """
     mask = read_index_png(path)
     if mask.shape != tuple(size):
@@ -28,7 +37,35 @@ def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
             f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels (width x height), "
             f"its picture {size.width} x {size.height}"
         )
+    if is_shaded(mask):
+        raise InputError(
+            f"{path} is no index mask, in which each value is one object: its {len(np.unique(mask))} values shade into "
+            "each other, as where edges are smoothed, in a JPEG or in a photograph; save it with a threshold, for "
+            "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
+        )
     return mask
+
+
+def is_shaded(mask: NDArray[Any]) -> bool:
+    """Whether an index mask [H W] plainly is a smoothed mask or a photograph.
+
+    There, most pixels of middle values lie between a darker and a brighter neighbour. Objects have an inside, and
+    outsides that mostly touch one other: of all real masks tried, hundreds of crowded nuclei among them, at most 3% of
+    these pixels and 10% of the values are such, and less than half even after dropping three rows and columns of four.
+    """
+    window = np.ones((3, 3), np.uint8)
+    shading = mask[(cv2.erode(mask, window) < mask) & (mask < cv2.dilate(mask, window))]
+    if len(shading) <= MIDDLE_VALUES:
+        return False
+    pixels = np.bincount(mask.ravel())
+    middle = np.flatnonzero(pixels)
+    middle = middle[(middle > 0) & (middle < len(pixels) - 1)]
+    if len(middle) <= MIDDLE_VALUES:
+        return False
+    between = np.bincount(shading, minlength=len(pixels))[middle]
+    share_of_pixels = between.sum() / pixels[middle].sum()
+    share_of_values = np.mean(2 * between > pixels[middle])
+    return bool(max(share_of_pixels, share_of_values) > SHADED)
 
 
 def read_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masklet.data.clips import Clip, choose_frames
-from masklet.data.layouts.painting import Masklet, paint_masklets
+from masklet.data.clips import Clip, choose_shown_frames
+from masklet.data.layouts.painting import Masklet, is_visible, paint_in_turn, paint_masklets
 from masklet.data.reading import read_frames
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Frame
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class AnnotatedPictures:
@@ -49,16 +53,41 @@ class AnnotatedPictures:
         return len(self.entries)
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
-        """Entry `index`: a picture, or a run of `num_frames` of a clip's frames."""
+        """Entry `index`: a picture, or a run of `num_frames` of a clip, if possible with an object on the first."""
         entry = self.entries[index]
         if num_frames > 1 and len(entry) == 1:
             raise InputError(f"{entry[0].path} is a still picture; ask for 1 frame, not {num_frames}")
         seen = [k for k, frame in enumerate(entry) if _objects(frame)] if num_frames == 1 else range(len(entry))
-        numbers = choose_frames(
-            seen, num_frames, generator, max_stride=self.max_stride, reverse_probability=self.reverse_probability
+        numbers = choose_shown_frames(
+            seen,
+            num_frames,
+            generator,
+            lambda number: any(is_visible(rle) for rle in _objects(entry[number]).values()),
+            max_stride=self.max_stride,
+            reverse_probability=self.reverse_probability,
         )
         chosen = [entry[number] for number in numbers]
-        paths = [find_picture(self.images, frame) or self.images / frame.path for frame in chosen]
+        frames = self._read(chosen)
+        masks = paint_masklets(_masklets(chosen), num_frames, chosen[0].size, generator)
+        return Clip(frames, masks, str(self._path(chosen[0])))
+
+    @property
+    def only_stills(self) -> bool:
+        """Whether no entry is a clip."""
+        return all(len(entry) == 1 for entry in self.entries)
+
+    def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+        """See `Overlapping`. Raises `InputError` for a clip."""
+        entry = list(self.entries[index])
+        if len(entry) > 1:
+            raise InputError(f"{entry[0].path} belongs to a clip of {len(entry)} frames; only stills have paintings")
+        frames, name = self._read(entry), str(self._path(entry[0]))
+        painted = paint_in_turn(_masklets(entry), entry[0].size, generator, most)
+        return [Clip(frames, masks, name) for masks in painted]
+
+    def _read(self, chosen: list[Frame]) -> NDArray[np.uint8]:
+        """The pictures [t H W 3] of annotated frames."""
+        paths = [self._path(frame) for frame in chosen]
         frames = read_frames(paths)
         for path, frame in zip(paths, chosen, strict=True):
             if tuple(frame.size) != frames.shape[1:3]:
@@ -66,8 +95,10 @@ class AnnotatedPictures:
                     f"{path} is {frames.shape[2]} x {frames.shape[1]} pixels (width x height), "
                     f"its annotation {frame.size.width} x {frame.size.height}"
                 )
-        masks = paint_masklets(_masklets(chosen), num_frames, chosen[0].size, generator)
-        return Clip(frames, masks, str(paths[0]))
+        return frames
+
+    def _path(self, frame: Frame) -> Path:
+        return find_picture(self.images, frame) or self.images / frame.path
 
 
 def find_picture(images: Path, frame: Frame) -> Path | None:

@@ -34,6 +34,8 @@ class ArtworkFolder:
     Line drawings come without an object. Raises `InputError` where there are no drawings.
     """
 
+    only_stills = True
+
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.paths = [path for path in sorted(self.folder.rglob("*.png")) if is_artwork(path)]
@@ -52,13 +54,10 @@ class ArtworkFolder:
                 rgba = np.array(picture.convert("RGBA"))
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"cannot read {path} as a picture: {error}") from error
-        rgba = _framed(rgba)
+        rgba = framed(rgba)
         alpha = rgba[..., 3:].astype(np.float32) / 255
         frame = (rgba[..., :3] * alpha + GROUND * (1 - alpha)).astype(np.uint8)
-        mask = (rgba[..., 3] > 127).astype(np.uint8)
-        if mask.mean() < MIN_FILLED:
-            mask[:] = 0
-        return Clip(frame[None], mask[None], str(path))
+        return Clip(frame[None], object_mask(rgba)[None], str(path))
 
 
 def is_artwork(path: Path) -> bool:
@@ -73,10 +72,16 @@ def is_artwork(path: Path) -> bool:
         return False
 
 
-def _framed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def framed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The opaque part of a drawing with a little room around it."""
     rows, columns = (np.flatnonzero((rgba[..., 3] > 127).any(axis)) for axis in (1, 0))
     if len(rows):
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     room = int(BORDER * max(rgba.shape[:2])) + 1
     return np.pad(rgba, ((room, room), (room, room), (0, 0)))
+
+
+def object_mask(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [h w], 1 where a framed drawing [h w 4] is opaque; 0 all over for a line drawing."""
+    mask = (rgba[..., 3] > 127).astype(np.uint8)
+    return mask if mask.mean() >= MIN_FILLED else np.zeros_like(mask)

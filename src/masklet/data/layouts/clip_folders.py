@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from masklet.data.clips import Clip, choose_frames
+from masklet.data.clips import Clip, choose_shown_frames
+from masklet.data.layouts.pairs import MASK_SUFFIXES, files_by_stem
 from masklet.data.reading import read_frames, read_index_mask
 from masklet.errors import InputError
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.natural import natural_key
+from masklet.io.palette import read_index_png
 from masklet.types import Size
 
 FRAME_FOLDER, MASK_FOLDER = "JPEGImages", "Annotations"
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 """Folders that DAVIS has between these two and the clips; the first one found is taken."""
 
-FIRST_FRAME_ATTEMPTS = 4
-"""Draws of a run whose first frame shows an object, before any run is taken."""
+TRAIN_LISTS = tuple(
+    f"ImageSets/{name}train.txt" for name in ("2017/", "2016/", "480p/", "Full-Resolution/", "1080p/", "")
+)
+"""Where DAVIS says which of its clips are to be trained on; the first one found counts."""
 
 
 class ClipFolders:
     """Clips as folders of pictures, with index masks for all or some frames (YouTube-VOS: every fifth).
 
     root: the folder that holds `JPEGImages` and `Annotations`; max_stride, reverse_probability: see `choose_frames`, in
-    annotated frames. Raises `InputError` naming the mask without its picture, the clip without masks, or the folder
-    that holds no clips.
+    annotated frames. Where there is one of `TRAIN_LISTS`, only the clips that it names are opened. Raises `InputError`
+    naming the mask without its picture, the clip without masks, the line of the list whose clip is not there, or the
+    folder that holds no clips.
     """
 
     def __init__(self, root: str | Path, *, max_stride: int = 1, reverse_probability: float = 0.5) -> None:
@@ -41,37 +46,65 @@ class ClipFolders:
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """A run of `num_frames` annotated frames of clip `index`, if possible with an object on the first."""
         pairs = self.clips[index]
-        for _ in range(FIRST_FRAME_ATTEMPTS):
-            chosen = choose_frames(
-                range(len(pairs)),
-                num_frames,
-                generator,
-                max_stride=self.max_stride,
-                reverse_probability=self.reverse_probability,
-            )
-            frames = read_frames([pairs[number][0] for number in chosen])
-            size = Size(*frames.shape[1:3])
-            masks = np.stack([read_index_mask(pairs[number][1], size) for number in chosen])
-            if masks[0].any():
-                break
+        chosen = choose_shown_frames(
+            range(len(pairs)),
+            num_frames,
+            generator,
+            lambda number: bool(read_index_png(pairs[number][1]).any()),
+            max_stride=self.max_stride,
+            reverse_probability=self.reverse_probability,
+        )
+        frames = read_frames([pairs[number][0] for number in chosen])
+        size = Size(*frames.shape[1:3])
+        masks = np.stack([read_index_mask(pairs[number][1], size) for number in chosen])
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
 
 
 def find_clips(root: Path) -> list[list[tuple[Path, Path]]]:
-    """Picture and mask of each annotated frame, in order, for each clip below `root`, by name.
+    """Picture and mask of each annotated frame, in order, for each clip below `root` to train on, by name.
 
     Raises `InputError` as `ClipFolders` does.
     """
     frame_root, mask_root = _resolution(root / FRAME_FOLDER), _resolution(root / MASK_FOLDER)
-    folders = sorted(path for path in frame_root.glob("*") if path.is_dir())
+    train_list = next((path for name in TRAIN_LISTS if (path := root / name).is_file()), None)
+    if train_list:
+        folders = _listed_clips(train_list, frame_root)
+    else:
+        folders = sorted(path for path in frame_root.glob("*") if path.is_dir())
     if not folders:
         raise InputError(f"{root} is empty: looked for clips as folders of pictures in {frame_root} and {mask_root}")
     return [_find_pairs(folder, mask_root / folder.name) for folder in folders]
 
 
+def _listed_clips(train_list: Path, frame_root: Path) -> list[Path]:
+    """The folders in `frame_root` that a list names, by name.
+
+    A line is a clip's name (DAVIS 2017), or the paths of a frame, `/JPEGImages/480p/CLIP/00000.jpg ...` (DAVIS 2016).
+    """
+    folders = set()
+    try:
+        lines = train_list.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the list of clips {train_list}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        first = line.split()[0]
+        name = PurePosixPath(first).parent.name if "/" in first else first
+        if not name or not (frame_root / name).is_dir():
+            raise InputError(
+                f"{train_list}, line {number}, names the clip {name or first!r}, but there is no folder "
+                f"{frame_root / (name or first)}; add the clip, or take the line out"
+            )
+        folders.add(frame_root / name)
+    if not folders:
+        raise InputError(f"{train_list} names no clip; delete it to train on all in {frame_root}")
+    return sorted(folders)
+
+
 def _find_pairs(frame_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
-    pictures = {path.stem: path for path in frame_folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-    masks = {path.stem: path for path in mask_folder.glob("*.png")}
+    pictures = files_by_stem(frame_folder, IMAGE_SUFFIXES)
+    masks = files_by_stem(mask_folder, MASK_SUFFIXES) if mask_folder.is_dir() else {}
     if not masks:
         raise InputError(f"the clip {frame_folder} has no masks: looked for PNG files in {mask_folder}")
     lonely = sorted(masks.keys() - pictures.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 
 from masklet.data.clips import ClipDataset
@@ -10,13 +10,14 @@ from masklet.data.layouts import clip_folders
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
 from masklet.data.layouts.clip_folders import ClipFolders
-from masklet.data.layouts.pairs import SPLIT_FOLDERS, PairFolder
+from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io import sav_folder
 from masklet.io.formats import read_annotations, recognise, yolo
 from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.sav import Kind
 
 LOOKED_FOR = (
     "JPEGImages and Annotations (DAVIS, MOSE, YouTube-VOS); ID.mp4 with ID_manual.json or ID_auto.json, or "
@@ -29,34 +30,46 @@ FORMATS_WITH_IDENTITY = ("coco", "ytvis")
 """Where the same number on two frames of a clip means the same object."""
 
 
-def open_dataset(path: str | Path, *, images: str | Path | None = None) -> ClipDataset:
+def open_dataset(
+    path: str | Path,
+    *,
+    images: str | Path | None = None,
+    max_stride: int = 1,
+    kinds: Collection[Kind] = ("manual", "auto"),
+) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
     path: a folder, or a COCO, YouTube-VIS or LabelMe JSON file; images: where the pictures of annotation files lie,
-    if not beside them. Raises `InputError`, which says what was looked for, for any other layout, and names the file
-    that is missing or damaged.
+    if not beside them; max_stride: frames of clips are drawn up to so many annotated frames apart; kinds: of SA-V's
+    annotations. Raises `InputError`, which says what was looked for, for any other layout, and names the file that is
+    missing or damaged.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"no such file or folder: {path}")
     if path.is_file():
-        return _open_annotations(path, images)
-    for is_layout, open_layout in _LAYOUTS:
-        if is_layout(path):
-            return open_layout(path)
+        return _open_annotations(path, images, max_stride)
+    if _is_clip_folders(path):
+        return ClipFolders(path, max_stride=max_stride)
+    if _is_sav(path):
+        return SavFolder(path, kinds=kinds, max_stride=max_stride)
+    if _is_sa1b(path):
+        return Sa1bFolder(path)
+    if _is_pairs(path):
+        return PairFolder(path)
     documents = sorted(file for pattern in ("*.json", "annotations/*.json") for file in path.glob(pattern))
     if (path / "labels").is_dir() or yolo.recognise(path, None) or _beside_pictures(documents):
-        return _open_annotations(path, images)
+        return _open_annotations(path, images, max_stride)
     if len(documents) > 1:
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
-        return _open_annotations(documents[0], images)
+        return _open_annotations(documents[0], images, max_stride)
     if any(is_artwork(file) for file in path.rglob("*.png")):
         return ArtworkFolder(path)
     raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
 
 
-def _open_annotations(path: Path, images: str | Path | None) -> AnnotatedPictures:
+def _open_annotations(path: Path, images: str | Path | None, max_stride: int) -> AnnotatedPictures:
     format = recognise(path)
     annotations = read_annotations(path, format, images)
     folder = path if path.is_dir() else path.parent
@@ -67,11 +80,12 @@ def _open_annotations(path: Path, images: str | Path | None) -> AnnotatedPicture
         places = [folder, folder / "images", folder.parent / "images", folder.parent, coco_split]
     for place in places:
         if annotations.frames and find_picture(place, annotations.frames[0]):
-            return AnnotatedPictures(annotations, place, identity=format in FORMATS_WITH_IDENTITY)
+            identity = format in FORMATS_WITH_IDENTITY
+            return AnnotatedPictures(annotations, place, identity=identity, max_stride=max_stride)
     first = annotations.frames[0].path if annotations.frames else "(none annotated)"
     raise InputError(
         f"the picture {first} of {path} is not in {', '.join(map(str, places))}; "
-        "name the folder that holds it (images=...)"
+        "name the folder that holds it (images=..., --images)"
     )
 
 
@@ -98,13 +112,5 @@ def _is_sa1b(path: Path) -> bool:
 def _is_pairs(path: Path) -> bool:
     if all((path / name).is_dir() for name in SPLIT_FOLDERS):
         return True
-    pictures = any(file.suffix.lower() in IMAGE_SUFFIXES - {".png"} for file in path.iterdir())
-    return pictures and any(path.glob("*.png"))
-
-
-_LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], ClipDataset]], ...] = (
-    (_is_clip_folders, ClipFolders),
-    (_is_sav, SavFolder),
-    (_is_sa1b, Sa1bFolder),
-    (_is_pairs, PairFolder),
-)
+    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    return bool(suffixes & (IMAGE_SUFFIXES - MASK_SUFFIXES)) and bool(suffixes & MASK_SUFFIXES)

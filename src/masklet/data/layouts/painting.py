@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from masklet.ops.rle import decode_rle
+from masklet.ops.rle import decode_rle, rle_counts
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -24,15 +24,20 @@ MAX_OBJECTS = 48
 
 
 def paint_masklets(
-    masklets: Sequence[Masklet], num_frames: int, size: Size, generator: np.random.Generator
+    masklets: Sequence[Masklet],
+    num_frames: int,
+    size: Size,
+    generator: np.random.Generator,
+    first: Collection[int] = (),
 ) -> NDArray[np.uint16]:
     """Index masks [t H W] of as many objects as have room, picked in random order; object i gets number i + 1.
 
-    Parts and wholes overlap in many data sets. Each time others are picked, so that all get their turn.
+    Parts and wholes overlap in many data sets. Each time others are picked, so that all get their turn. first: objects
+    (by their place) that are picked before all others.
     """
     index = np.zeros((num_frames, *size), np.uint16)
     painted = 0
-    for place in generator.permutation(len(masklets)):
+    for place in sorted(generator.permutation(len(masklets)).tolist(), key=lambda place: place not in first):
         area = covered = 0
         visible = [(k, decode_rle(rle)) for k, rle in enumerate(masklets[place]) if rle is not None]
         for k, mask in visible:
@@ -46,3 +51,27 @@ def paint_masklets(
         if painted == MAX_OBJECTS:
             break
     return index
+
+
+def paint_in_turn(
+    masklets: Sequence[Masklet], size: Size, generator: np.random.Generator, most: int
+) -> list[NDArray[np.uint16]]:
+    """Up to `most` index masks [1 H W] of one picture: each begins with the objects that all before it left out.
+
+    There are no more than it takes to show every object, so that a picture without overlaps has one.
+    """
+    paintings: list[NDArray[np.uint16]] = []
+    left = set(range(len(masklets)))
+    while left and len(paintings) < most:
+        index = paint_masklets(masklets, 1, size, generator, left)
+        shown = {int(number) - 1 for number in np.flatnonzero(np.bincount(index.ravel())) if number}
+        if not shown & left:  # those left have no pixels
+            break
+        paintings.append(index)
+        left -= shown
+    return paintings or [np.zeros((1, *size), np.uint16)]
+
+
+def is_visible(rle: Mapping[str, Any] | None) -> bool:
+    """Whether a mask has pixels, told from its run lengths without decoding it."""
+    return rle is not None and bool(rle_counts(rle)[1::2].any())

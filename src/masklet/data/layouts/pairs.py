@@ -15,6 +15,9 @@ from masklet.types import Size
 SPLIT_FOLDERS = ("images", "masks")
 """Names of the two folders where pictures and masks lie apart."""
 
+MASK_SUFFIXES = frozenset((".png",))
+"""Files that count as index masks, whatever the case of their letters."""
+
 
 class PairFolder:
     """Still pictures `NAME.jpg` (or another picture type), each with an index mask `NAME.png`.
@@ -22,6 +25,8 @@ class PairFolder:
     folder: where both lie, or where its folders `images` and `masks` hold them. Raises `InputError` naming the picture
     without a mask, the mask without a picture, or the folder that holds neither.
     """
+
+    only_stills = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -49,10 +54,10 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Picture and mask paths in `folder`, by name. Raises `InputError` as `PairFolder` does."""
     if all((folder / name).is_dir() for name in SPLIT_FOLDERS):
         picture_folder, mask_folder = (folder / name for name in SPLIT_FOLDERS)
-        pictures, masks = _by_stem(picture_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, {".png"})
+        pictures, masks = files_by_stem(picture_folder, IMAGE_SUFFIXES), files_by_stem(mask_folder, MASK_SUFFIXES)
     else:
         picture_folder = mask_folder = folder
-        pictures, masks = _by_stem(folder, IMAGE_SUFFIXES - {".png"}), _by_stem(folder, {".png"})
+        pictures, masks = files_by_stem(folder, IMAGE_SUFFIXES - MASK_SUFFIXES), files_by_stem(folder, MASK_SUFFIXES)
     if not pictures:
         raise InputError(f"{folder} is empty: looked for pictures NAME.jpg with index masks NAME.png beside them")
     for stem in sorted(pictures.keys() ^ masks.keys()):
@@ -62,7 +67,11 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [(pictures[stem], masks[stem]) for stem in sorted(pictures)]
 
 
-def _by_stem(folder: Path, suffixes: frozenset[str] | set[str]) -> dict[str, Path]:
+def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    """The files of `folder` with one of `suffixes`, in capitals or not, by their name without it.
+
+    Raises `InputError` where `folder` is none.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes}

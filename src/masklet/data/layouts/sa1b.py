@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.clips import Clip
-from masklet.data.layouts.painting import paint_masklets
+from masklet.data.layouts.painting import Masklet, paint_in_turn, paint_masklets
 from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError
 from masklet.io.annotations import checked_rle
@@ -22,6 +22,8 @@ class Sa1bFolder:
     Raises `InputError` naming the annotation without its picture, or the folder without any. Source:
     https://ai.meta.com/datasets/segment-anything/ (`image`, and `annotations` with a COCO RLE `segmentation` each).
     """
+
+    only_stills = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -38,12 +40,23 @@ class Sa1bFolder:
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` with some of its masks: they overlap, so each time others are picked."""
         check_still(num_frames, self.folder)
-        file = self.files[index]
-        frame = read_image(file.with_suffix(".jpg"))
+        picture = self.files[index].with_suffix(".jpg")
+        frame = read_image(picture)
         size = Size(*frame.shape[:2])
+        return Clip(frame[None], paint_masklets(self._masklets(index, size), 1, size, generator), str(picture))
+
+    def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
+        """See `Overlapping`."""
+        picture = self.files[index].with_suffix(".jpg")
+        frame = read_image(picture)
+        size = Size(*frame.shape[:2])
+        painted = paint_in_turn(self._masklets(index, size), size, generator, most)
+        return [Clip(frame[None], masks, str(picture)) for masks in painted]
+
+    def _masklets(self, index: int, size: Size) -> list[Masklet]:
+        file = self.files[index]
         annotations = member(read_json(file), "annotations", list, str(file))
-        masklets = [
+        return [
             [checked_rle(member(annotation, "segmentation", dict, str(file)), size, f"{file}, annotation {place}")]
             for place, annotation in enumerate(annotations)
         ]
-        return Clip(frame[None], paint_masklets(masklets, 1, size, generator), str(file.with_suffix(".jpg")))

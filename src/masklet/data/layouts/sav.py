@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masklet.data.clips import Clip, choose_frames
-from masklet.data.layouts.painting import Masklet, paint_masklets
+from masklet.data.clips import Clip, choose_shown_frames
+from masklet.data.layouts.painting import Masklet, is_visible, paint_masklets
 from masklet.data.reading import read_frames, read_index_mask
 from masklet.errors import InputError
 from masklet.io.frames import open_frames
+from masklet.io.palette import read_index_png
 from masklet.io.sav import ANNOTATION_STRIDE, Kind, read_sav
 from masklet.io.sav_folder import SavVideo, find_videos
 from masklet.ops.rle import encode_rle
@@ -52,7 +53,10 @@ class SavFolder:
         return len(self.videos)
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
-        """A run of `num_frames` annotated frames of video `index`, with as many of its objects as do not overlap."""
+        """A run of `num_frames` annotated frames of video `index`, with as many of its objects as do not overlap.
+
+        If possible it begins with a frame that shows an object.
+        """
         video = self.videos[index]
         read = self._read_training if video.video is not None else self._read_extracted
         frames, masklets = read(video, num_frames, generator)
@@ -63,11 +67,14 @@ class SavFolder:
         files = {"manual": video.manual, "auto": video.auto}
         return [path for kind in self.kinds if (path := files[kind]) is not None]
 
-    def _choose(self, available: list[int], num_frames: int, generator: np.random.Generator) -> list[int]:
-        return choose_frames(
-            available,
+    def _choose(
+        self, annotated: int, num_frames: int, generator: np.random.Generator, shows: Callable[[int], bool]
+    ) -> list[int]:
+        return choose_shown_frames(
+            range(annotated),
             num_frames,
             generator,
+            shows,
             max_stride=self.max_stride,
             reverse_probability=self.reverse_probability,
         )
@@ -77,7 +84,11 @@ class SavFolder:
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
         found = [read_sav(path) for path in self._annotations(video)]
         annotated = min(len(masklets.masks) for masklets in found)
-        chosen = self._choose(list(range(annotated)), num_frames, generator)
+
+        def shows(number: int) -> bool:
+            return any(is_visible(rle) for masklets in found for rle in masklets.masks[number])
+
+        chosen = self._choose(annotated, num_frames, generator, shows)
         source = open_frames(video.video)
         if any(masklets.size != source.size for masklets in found):
             raise InputError(
@@ -97,7 +108,12 @@ class SavFolder:
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
         assert video.frames is not None
         names = sorted({path.stem for folder in video.objects for path in folder.glob("*.png")})
-        chosen = [names[place] for place in self._choose(list(range(len(names))), num_frames, generator)]
+
+        def shows(place: int) -> bool:
+            paths = (folder / f"{names[place]}.png" for folder in video.objects)
+            return any(read_index_png(path).any() for path in paths if path.is_file())
+
+        chosen = [names[place] for place in self._choose(len(names), num_frames, generator, shows)]
         frames = read_frames([video.frames / f"{name}.jpg" for name in chosen])
         size = Size(*frames.shape[1:3])
         objects: list[Masklet] = [

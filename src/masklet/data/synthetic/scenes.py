@@ -165,7 +165,7 @@ class _Thing:
 def film(
     background: Clip, camera: NDArray[np.float64], size: int, scene: SceneRange, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """A still picture filmed by a moving camera: frames [t size size 3] and index masks [t size size], uint16.
+    """A still picture filmed by a moving camera: frames [t size size 3] and index masks [t size size], uint16 1..n.
 
     camera: [t 3 3] the scene's movement in shares of the frame. The part of the picture that is filmed is laid so that
     no frame looks beyond the picture's edge.
@@ -186,8 +186,15 @@ def film(
     height, width = background.size
     maps = np.diag([width, height, 1.0]) @ lay @ seen @ np.diag([1 / size, 1 / size, 1.0])
     frames = np.stack([warp_picture(background.frames[0], matrix, size) for matrix in maps])
-    objects = background.masks[0].astype(np.uint16)
+    objects = renumber(background.masks[0])
     return frames, np.stack([warp_mask(objects, matrix, size) for matrix in maps])
+
+
+def renumber(mask: NDArray[Any]) -> NDArray[np.uint16]:
+    """An index mask [H W] with its objects as 1..n in their order: things to come find numbers above, up to 65535."""
+    present = np.bincount(mask.ravel()) > 0
+    present[0] = False
+    return np.cumsum(present).astype(np.uint16)[mask] * (mask > 0)
 
 
 def _stretch(factor: float, generator: np.random.Generator) -> NDArray[np.float64]:
