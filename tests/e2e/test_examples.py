@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.checkpoints import read_checkpoint
+from masklet.train.recipe import load_recipe
 from parity import scenes
+from tiny_training import write_clip, write_stills
 
 from .tiny_model import save_tiny_model
 
@@ -54,6 +57,24 @@ def test_track_clip(files, tmp_path):
 def test_stream_frames(files, tmp_path):
     lines = run("stream_frames.py", files["clip"], "60", "40", "--model", files["model"], cwd=tmp_path)
     assert len(lines) == FRAMES
+
+
+def test_finetune(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # more corrupt memory on tiny clips, see test_train_loop.py
+    write_stills(tmp_path / "stills", 4)
+    write_clip(tmp_path / "clips", 5)
+    arguments = ("--model", files["model"], "--steps", "4", "--out", "run")
+    lines = run("finetune.py", "stills", "clips", files["picture"], "80", "60", *arguments, cwd=tmp_path)
+    assert lines[-1].startswith("run/model.safetensors: predicted IoU ")
+    with Image.open(tmp_path / "run" / "mask.png") as mask:
+        assert np.array(mask).shape == (120, 160)
+    recipe = load_recipe(tmp_path / "run" / "recipe.json")
+    assert all(Path(source.path).is_absolute() for part in recipe.stages[0].parts for source in part.sources)
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    assert '"step": 4' in log and "tracked" in log, "batches of clips were among them"
+    (before, _), (after, _) = read_checkpoint(Path(files["model"])), read_checkpoint(tmp_path / "run/model.safetensors")
+    assert before.keys() == after.keys()
+    assert any((before[name] != after[name]).any() for name in before if name.startswith("memory_attention."))
 
 
 def test_a_script_for_the_official_package_runs_with_only_its_imports_changed(files, tmp_path, seeded_checkpoint):

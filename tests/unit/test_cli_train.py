@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,25 @@ def test_data_that_are_not_there_are_named(runner, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         run(runner, "finetune", "--data", data, "--out", out, "--from", start)
     assert not out.exists(), "a run that cannot begin leaves nothing behind"
+
+
+def test_pictures_of_an_annotation_file_may_lie_elsewhere(runner, tmp_path):
+    (tmp_path / "apart").mkdir()
+    write_stills(tmp_path / "stills", 1)
+    (tmp_path / "stills" / "000.jpg").rename(tmp_path / "apart" / "000.jpg")
+    polygon = [10, 10, 40, 10, 40, 40, 10, 40]
+    coco = {
+        "images": [{"id": 1, "file_name": "000.jpg", "width": 64, "height": 64}],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [polygon], "iscrowd": 0}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    save(Network(stills_recipe(tmp_path, 2).model), tmp_path / "start.safetensors")
+    arguments = ("--data", tmp_path / "coco.json", "--out", tmp_path / "run", "--from", tmp_path / "start.safetensors")
+    with pytest.raises(InputError, match="--images"):
+        run(runner, "finetune", *arguments, "--steps", 1)
+    run(runner, "finetune", *arguments, "--steps", 1, "--images", tmp_path / "apart")
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_help_names_the_recipes(runner):

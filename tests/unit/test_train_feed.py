@@ -8,9 +8,9 @@ from PIL import Image
 
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
-from masklet.train.feed import check_sources, open_synthetic
+from masklet.train.feed import check_sources, open_source, open_synthetic
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
-from tiny_training import CONVNET, write_stills
+from tiny_training import CONVNET, write_clip, write_stills
 
 
 @pytest.fixture
@@ -41,6 +41,40 @@ def test_folders_of_drawings_share_by_weight_and_may_hold_their_descriptions(fol
     source = Synthetic((stills,), cut_outs=0.5, disguises=0, shapes=0, drawings=0.5, artwork=artwork)
     scenes = open_synthetic(source, 64, tmp_path / "cache", 128)
     np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.375, 0.125])
+
+
+def recipe_of(source, frames):
+    return Recipe("r", CONVNET, (Stage("s", 1, 1e-3, (Part((source,), frames=frames),), Augmentation(64)),))
+
+
+def test_stills_are_no_clips_and_are_refused_before_training_begins(folders):
+    stills, _ = folders
+    check_sources(recipe_of(stills, 1))
+    with pytest.raises(InputError, match=r"stills holds single pictures, not clips of 4 frames.*--frames 1"):
+        check_sources(recipe_of(stills, 4))
+    check_sources(recipe_of(Synthetic((stills,)), 4))
+
+
+def test_clips_as_stills_show_all_their_frames_though_caching_was_asked_for(tmp_path):
+    source = Source(str(write_clip(tmp_path / "clips", 5)), cached=True)
+    check_sources(recipe_of(source, 1))
+    dataset = open_source(source, tmp_path / "cache", 64)
+    generator = np.random.default_rng(0)
+    seen = {dataset.clip(0, generator, 1).frames.tobytes() for _ in range(60)}
+    assert len(seen) == 5
+
+
+def test_frames_lie_as_far_apart_as_the_source_says(tmp_path):
+    write_clip(tmp_path / "clips", 9)
+    truths = np.load(tmp_path / "clips" / "truth.npy")
+    dataset = open_source(Source(str(tmp_path / "clips"), max_stride=4), tmp_path / "cache", 64)
+    generator = np.random.default_rng(0)
+    steps = set()
+    for _ in range(40):
+        clip = dataset.clip(0, generator, 2)
+        first, second = (next(k for k in range(9) if (truths[k] == (mask > 0)).all()) for mask in clip.masks)
+        steps.add(abs(second - first))
+    assert steps == {1, 2, 3, 4}
 
 
 def test_things_in_scenes_are_of_the_sizes_asked_for(folders, tmp_path):

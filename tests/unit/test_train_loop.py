@@ -155,6 +155,20 @@ def test_an_edited_recipe_is_what_a_run_goes_on_with(stills, tmp_path):
     assert run.step == 4
 
 
+def test_edited_settings_of_the_optimiser_hold_and_impossible_ones_are_named(stills, tmp_path):
+    recipe = stills_recipe(stills, 2)
+    Run.begin(replace(recipe, optimiser=replace(recipe.optimiser, ema=0.0)), tmp_path, PACE)
+    edited = replace(recipe, optimiser=replace(recipe.optimiser, weight_decay=0.01, ema=0.5))
+    save_recipe(edited, tmp_path / "recipe.json")
+    run = Run.resume(tmp_path, PACE)
+    assert {group["weight_decay"] for group in run.optimiser.param_groups} == {0.0, 0.01}
+    assert run.average.decay == 0.5
+    assert all(torch.equal(value, run.average.weights[name]) for name, value in run.model.state_dict().items())
+    save_recipe(replace(edited, optimiser=replace(edited.optimiser, layer_decay=0.5)), tmp_path / "recipe.json")
+    with pytest.raises(InputError, match=r"recipe\.json groups the weights otherwise.*layer_decay"):
+        Run.resume(tmp_path, PACE)
+
+
 def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
     recipe = replace(stills_recipe(stills, 1), accumulate=3)
     gradients = []

@@ -70,6 +70,7 @@ def test_the_papers_rates_and_lengths():
     recipe = recipes.paper_full(Path("SA-1B"), Path("SA-V"), "pretrained.pt")
     stage, optimiser = recipe.stages[0], recipe.optimiser
     assert [(part.frames, part.objects) for part in stage.parts] == [(1, 64), (8, 3)]
+    assert stage.parts[1].sources[0].kinds == ("manual",), "SA-V without its automatic masklets"
     assert [part.weight for part in stage.parts] == pytest.approx([0.152 / 0.852, 0.7 / 0.852], abs=1e-3)
     assert all(part.annotator == Annotator(0.5, 0.25, 2, 2, 7, 0.1, 0.1) for part in stage.parts)
     assert (stage.steps, stage.warmup, stage.lr) == (150_000, 15_000, 3e-4)
@@ -128,7 +129,8 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
     (tmp_path / "recipe.json").write_text(json.dumps(fields))
     read = load_recipe(tmp_path / "recipe.json")
     assert read.model.trunk == replace(NANO.trunk, global_att_blocks=0)
-    assert read.stages[-1].parts[0].sources[-1] == replace(recipe.stages[-1].parts[0].sources[-1], sides=Synthetic.sides)
+    scenes, written = (one.stages[-1].parts[0].sources[-1] for one in (read, recipe))
+    assert scenes == replace(written, sides=Synthetic.sides) != written
     for text in ("[]", '{"name": "r", "model": 1, "stages": []}'):
         (tmp_path / "recipe.json").write_text(text)
         with pytest.raises(InputError, match=r"recipe\.json is not a recipe"):

@@ -53,6 +53,12 @@ def finetune(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the square picture; the model's own if left out.")
     ] = None,
+    images: Annotated[
+        Path | None, DataPath(help="Where the pictures of an annotation file lie, if not beside it.")
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(help="Up to so many annotated frames from one frame of a clip to the next.")
+    ] = 1,
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
@@ -61,7 +67,9 @@ def finetune(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    recipe = recipes.finetune(data, start, steps=steps, frames=frames, image_size=image_size)
+    recipe = recipes.finetune(
+        data, start, steps=steps, frames=frames, image_size=image_size, images=images, max_stride=stride
+    )
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 

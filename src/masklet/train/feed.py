@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.batches import ClipBatch
 from masklet.data.cache import build_cache
-from masklet.data.clips import ClipDataset, Joined, Merged
+from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
@@ -21,7 +21,7 @@ from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shape
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import SpriteSource
 from masklet.data.transforms import Augmentation
-from masklet.errors import MaskletError
+from masklet.errors import InputError, MaskletError
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 
 CACHE_SCALE = 2
@@ -75,9 +75,9 @@ def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augme
 
 
 def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
-    """The data set of a source; a `cached` one is packed once, its stills at most `side` pixels long, under `cache`."""
-    dataset = open_dataset(source.path)
-    if source.cached:
+    """The data set of a source; stills that are `cached` are packed once, at most `side` pixels long, under `cache`."""
+    dataset = open_bare(source)
+    if source.cached and holds_stills(dataset):
         folder = Path(source.path).resolve()
         # Two folders may have one name.
         packed = cache / f"{folder.name}-{zlib.crc32(str(folder).encode()):08x}"
@@ -85,16 +85,25 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
     return Merged(dataset, source.merge) if source.merge else dataset
 
 
+def open_bare(source: Source) -> ClipDataset:
+    """The data set of a source as it lies on disk."""
+    return open_dataset(source.path, images=source.images, max_stride=source.max_stride, kinds=source.kinds)
+
+
 def check_sources(recipe: Recipe) -> None:
     """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
-    sources = {source for stage in recipe.stages for part in stage.parts for source in part.sources}
-    entries = (
-        entry
-        for source in sources
-        for entry in ((*source.stills, *source.artwork) if isinstance(source, Synthetic) else (source,))
-    )
-    for path in dict.fromkeys(entry.path for entry in entries):
-        open_dataset(path)
+    opened: dict[Source, ClipDataset] = {}
+    for part in (part for stage in recipe.stages for part in stage.parts):
+        for source in part.sources:
+            for entry in (*source.stills, *source.artwork) if isinstance(source, Synthetic) else (source,):
+                bare = replace(entry, weight=1.0, merge=0.0, cached=False)  # what is opened does not depend on these
+                if bare not in opened:
+                    opened[bare] = open_bare(bare)
+                if part.frames > 1 and entry is source and holds_stills(opened[bare]):
+                    raise InputError(
+                        f"{entry.path} holds single pictures, not clips of {part.frames} frames; train on them with "
+                        "frames=1 (--frames 1), or beside clips in a part of their own"
+                    )
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:

@@ -116,7 +116,8 @@ class Run:
     def resume(folder: Path, pace: Pace, device: torch.device | str | None = None) -> Run:
         """Go on with the run in `folder`, as if it had never been interrupted.
 
-        device: None for the kind that it ran on. Raises `InputError` where the folder holds no run.
+        device: None for the kind that it ran on. Raises `InputError` where the folder holds no run, or a recipe that
+        was edited beyond what a run can bear.
         """
         for file in (folder / "recipe.json", folder / "state.pt"):
             if not file.exists():
@@ -233,9 +234,25 @@ class Run:
         self._processes = state.get("processes", self.world_size)
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average:
+        self._load_optimiser(state["optimiser"])
+        if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
+        elif self.average:  # asked for since
+            self.average = MovingAverage(self.model, self.recipe.optimiser.ema)
+
+    def _load_optimiser(self, state: dict[str, Any]) -> None:
+        """The moments that were saved, with the recipe's settings, which may have been edited since."""
+        settings = [{key: group[key] for key in group if key != "params"} for group in self.optimiser.param_groups]
+        try:
+            self.optimiser.load_state_dict(state)
+        except ValueError as error:
+            raise InputError(
+                f"{self.folder / 'recipe.json'} groups the weights otherwise than {self.folder / 'state.pt'}: frozen "
+                "parts, vision_lr_factor and layer_decay cannot be edited within a run; export its model and train on "
+                "from that"
+            ) from error
+        for group, setting in zip(self.optimiser.param_groups, settings):
+            group.update(setting)
 
 
 def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:

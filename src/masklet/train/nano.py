@@ -88,7 +88,7 @@ def nano(
                 losses=replace(FROM_SCRATCH, iou=2.0),
             ),
             _close("192 close", 192, 550, 8e-4, 0.9, (stills(near, 16, 1, 1), _long_clips(near, 3, 5, 0.8))),
-            _close("192 modelled", 192, 1700, 8e-4, 0.6, (stills(solid, 16, 1, 1), _long_clips(solid, 3, 5, 0.8))),
+            _close("192 modelled", 192, 1450, 8e-4, 0.6, (stills(solid, 16, 1, 1), _long_clips(solid, 3, 5, 0.8))),
             _close("256 modelled", 256, 800, 6e-4, 0.6, (stills(solid, 10, 1, 2), _long_clips(solid, 2, 6, 1.0))),
             replace(
                 _close("384 modelled", 384, 1150, 4e-4, 0.01, (stills(solid, 5, 1, 3), _long_clips(solid, 1, 6, 1.0))),

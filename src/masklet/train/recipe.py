@@ -13,6 +13,7 @@ from masklet.config import ModelConfig
 from masklet.data.synthetic import SceneRange
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
+from masklet.io.sav import Kind
 from masklet.train.losses import LossWeights
 from masklet.train.optimiser import OptimiserConfig, Schedule
 from masklet.train.rollout import Annotator
@@ -30,13 +31,20 @@ class Source:
 
     path: where they lie, in any layout that `masklet.data.layouts.open_dataset` knows; weight: how often a clip is
     drawn from here, relative to the other sources; merge: the probability with which all objects are taken as one;
-    cached: shrink the stills and pack them in the run's folder first, which makes them much quicker to read.
+    cached: shrink stills and pack them in the run's folder first, which makes them much quicker to read (clips stay as
+    they are); images, max_stride, kinds: as `open_dataset` takes them.
     """
 
     path: str
     weight: float = 1.0
     merge: float = 0.0
     cached: bool = False
+    images: str | None = None
+    max_stride: int = 1
+    kinds: tuple[Kind, ...] = ("manual", "auto")
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "max_stride")
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,31 @@ PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, 
 
 
 def finetune(
-    data: Path, start: str = "nano", *, steps: int = 500, frames: int = 1, image_size: int | None = None
+    data: Path,
+    start: str = "nano",
+    *,
+    steps: int = 500,
+    frames: int = 1,
+    image_size: int | None = None,
+    images: Path | None = None,
+    max_stride: int = 1,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
 
-    data: a folder of stills, or of clips where frames is above 1; start: a name or a path; image_size: None for the
-    model's own. The official sizes compute in bfloat16 with their trunk frozen but for low-rank updates, and encode
-    again in the backward pass; `nano` is small enough to be trained as a whole.
+    data: a folder or annotation file of stills, or of clips; frames: of each clip, 1 for stills and for single frames
+    of clips; start: a name or a path; image_size: None for the model's own; images: where the pictures of an annotation
+    file lie; max_stride: up to so many annotated frames from one to the next. The official sizes compute in bfloat16
+    with their trunk frozen but for low-rank updates, and encode again in the backward pass; `nano` is small enough to
+    be trained as a whole.
     """
     model = config_of(start)
     size = image_size or model.image_size
     small = model.trunk.kind == "convnet"
     augmentation = Augmentation(size, degrees=10, shear=5, crop=(0.7, 1.1), stretch=1.2, clip_colour=CLIP_COLOUR)
+    pictures = None if images is None else str(images)
+    source = Source(str(data), cached=frames == 1, images=pictures, max_stride=max_stride)
     part = Part(
-        (Source(str(data), cached=frames == 1),),
+        (source,),
         clips=4 if small and frames == 1 else 1,
         frames=frames,
         sessions=2 if frames == 1 else 1,
@@ -77,7 +88,7 @@ def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21
     """
     # The paper draws 15.2% of its batches from SA-1B and 70% from SA-V; without the internal clips that is 18 to 82.
     pictures = Part((Source(str(stills)),), objects=64, weight=0.178)
-    videos = Part((Source(str(clips)),), frames=8, objects=3, weight=0.822)
+    videos = Part((Source(str(clips), kinds=("manual",)),), frames=8, objects=3, weight=0.822)
     stage = Stage("full", 150_000, 3e-4, (pictures, videos), PAPER_VIDEO, warmup=15_000, final=0.0)
     optimiser = OptimiserConfig(vision_lr_factor=0.2, layer_decay=0.9)
     return Recipe("paper-full", model, (stage,), optimiser, start=start, precision="bfloat16", checkpointing=True)

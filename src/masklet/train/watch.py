@@ -37,6 +37,8 @@ class Watch:
         last: the step that ends the stage, after which is always time.
         """
         run = self.run
+        if run.rank != 0:
+            return
         self._collected.append(scalars)
         self._num_pictures += batch.pixels.shape[:2].numel() * run.recipe.accumulate * run.world_size
         if self.writer and run.step % run.pace.picture_every == 0:
@@ -44,7 +46,7 @@ class Watch:
                 "truth above, prediction below", compare(run.model, batch.to(run.device)), run.step, dataformats="HWC"
             )
         long_since = time.monotonic() - self._since > QUIET_SECONDS
-        if run.rank == 0 and (long_since or run.step % run.pace.print_every == 0 or run.step == last):
+        if long_since or run.step % run.pace.print_every == 0 or run.step == last:
             self._report(stage, rate)
 
     def _report(self, stage: Stage, rate: float) -> None:

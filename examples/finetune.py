@@ -1,0 +1,59 @@
+"""Fine-tune a model on pictures and clips of your own, then segment a picture with it.
+
+    python examples/finetune.py my-pictures my-clips photo.jpg 320 240 --out runs/mine
+
+docs/training-data.md says how the two folders may be laid out. What was stopped goes on with
+`masklet train resume runs/mine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+import masklet
+from masklet.train import recipes
+from masklet.train.loop import Pace, begin
+from masklet.train.recipe import Recipe, Source
+
+
+def mixed(pictures: Path, clips: Path, model: str, steps: int) -> Recipe:
+    """Two batches of pictures to each of clips, which are learned from in runs of four frames."""
+    recipe = recipes.finetune(pictures, model, steps=steps)
+    (stage,) = recipe.stages
+    (stills,) = stage.parts
+    # `sources` may list several folders: Source(path, weight=...) says how often a clip is drawn from each.
+    tracked = replace(stills, sources=(Source(str(clips)),), clips=1, frames=4, sessions=1)
+    parts = (replace(stills, weight=2.0), replace(tracked, weight=1.0))
+    stage = replace(stage, parts=parts, lr=0.5 * stage.lr)  # slower, to keep more of what the model could do before
+    return replace(recipe, name="mine", stages=(stage,))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("picture", help="to be segmented in the end, from a click at x, y")
+    parser.add_argument("x", type=float)
+    parser.add_argument("y", type=float)
+    parser.add_argument("--model", default="nano", help="to start from")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("runs/mine"))
+    options = parser.parse_args()
+
+    # The recipe is kept with the run, which may be gone on with from another folder: hence whole paths.
+    recipe = mixed(options.pictures.resolve(), options.clips.resolve(), options.model, options.steps)
+    trained = begin(recipe, options.out, Pace(save_every=100), options.device)
+
+    predictor = masklet.ImagePredictor(masklet.load(trained))
+    found = predictor.predict(predictor.embed(options.picture), points=[(options.x, options.y)]).best()
+    Image.fromarray(found.masks[0, 0]).save(options.out / "mask.png")
+    print(f"{trained}: predicted IoU {float(found.iou[0, 0]):.2f}, {int(found.areas[0, 0])} pixels")
+
+
+if __name__ == "__main__":  # needed: the process that prepares the batches imports this file, too
+    main()
