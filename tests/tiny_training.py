@@ -17,7 +17,7 @@ from masklet.train.rollout import Annotator
 
 SIZE = 64
 PARTS = {"image_size": SIZE, "width": 64, "memory_width": 16, "memory_layers": 1, "feedforward": 64}
-CONVNET = ModelConfig("tiny-convnet", ConvNetConfig((8, 16, 32, 32), (1, 1, 1, 1)), **PARTS)
+CONVNET = ModelConfig("tiny-convnet", ConvNetConfig((8, 16, 32, 32), (1, 1, 1, 1), global_blocks=1), **PARTS)
 HIERA = ModelConfig("tiny-hiera", HieraConfig(16, 1, (1, 1, 1, 1), (2,)), **PARTS)
 
 

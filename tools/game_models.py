@@ -81,6 +81,7 @@ class Game:
     """The game's archive."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.archive = zipfile.ZipFile(path)
         self.names = frozenset(self.archive.namelist())
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from game_models import Array, Game, Moment, Piece, build
 from masklet.data.layouts.artwork import SIDES, framed, object_mask
+from masklet.errors import InputError
 
 KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "animals": (("fauna/",), 1200),
@@ -38,6 +39,44 @@ MIN_SIDE, MIN_WHOLE = SIDES[0], 0.93
 """Drawings smaller than this many pixels, or of which the largest piece is less than this share, are drawn again:
 shoals of fish, and things whose parts the game brings together by other means."""
 
+MOST_ATTEMPTS = 500
+"""Drawings begun for one picture; a few are enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """A sky, a sun [3] of a warm or a cold colour [3], and some gloss."""
+
+    sun: Array
+    colour: Array
+    ambient: float
+    strength: float
+    gloss: float
+    sharpness: float
+    exposure: float
+
+    @staticmethod
+    def draw(generator: np.random.Generator) -> Light:
+        """A light by chance, from above more often than not."""
+        sun = generator.normal(0, 1, 3) + np.array([0, 0.8, 0.6])
+        warm = generator.normal(0, 0.08)
+        return Light(
+            sun=sun / np.linalg.norm(sun),
+            colour=np.array([1 + warm, 1, 1 - warm]),
+            ambient=generator.uniform(0.35, 0.8),
+            strength=generator.uniform(0.3, 1.0),
+            gloss=generator.uniform(0, 0.6),
+            sharpness=generator.uniform(4, 30),
+            exposure=generator.uniform(0.8, 1.4),
+        )
+
+    def share(self, normals: Array) -> Array:
+        """What share of each colour [n 3] comes back from surfaces with `normals` [n 3]."""
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+        lit = np.clip(normals @ self.sun, 0, None)[:, None]
+        sky = self.ambient * (1 + 0.25 * normals[:, 1:2])
+        return (sky + self.strength * lit * self.colour + self.gloss * lit**self.sharpness) * self.exposure
+
 
 def draw(pieces: list[Piece], side: int, generator: np.random.Generator) -> NDArray[np.uint8] | None:
     """uint8 RGBA [h w 4] with a longer side of `side`, None if nothing of it is to be seen.
@@ -50,24 +89,44 @@ def draw(pieces: list[Piece], side: int, generator: np.random.Generator) -> NDAr
     width, height = (int(np.ceil(length)) + 1 for length in screen.max(0))
     if min(width, height) < 8:
         return None
+    light = Light.draw(generator)
+    image = _layer(pieces, screen, depth, eye, light, (height, width))
+    if any(piece.see_through for piece in pieces):
+        # Behind the clear parts of a mane or a sail is what has no clear parts.
+        solid = _layer(pieces, screen, depth, eye, light, (height, width), see_through=False)
+        image = np.where(image[..., 3:] > 0, image, solid)
+    return _shrink(image) if (image[..., 3] > 0).sum() >= 64 else None
+
+
+def _layer(
+    pieces: list[Piece],
+    screen: Array,
+    depth: Array,
+    eye: Array,
+    light: Light,
+    size: tuple[int, int],
+    see_through: bool = True,
+) -> NDArray[np.float32]:
+    """RGBA [h w 4], 0 to 255, alpha either: what is nearest, of all pieces or of those that are not see-through."""
     starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
-    triangles = np.concatenate([piece.triangles + start for piece, start in zip(pieces, starts)])
-    numbers = _paint(screen, depth, triangles, width, height)
+    shown = [see_through or not piece.see_through for piece in pieces]
+    counts = [len(piece.triangles) if show else 0 for piece, show in zip(pieces, shown)]
+    image = np.zeros((*size, 4), np.float32)
+    if not sum(counts):
+        return image
+    triangles = np.concatenate([piece.triangles + start for piece, start, show in zip(pieces, starts, shown) if show])
+    numbers = _paint(screen, depth, triangles, size)
     rows, columns = np.nonzero(numbers >= 0)
-    if len(rows) < 64:
-        return None
     seen = numbers[rows, columns]
     corners = triangles[seen]
     shares = _shares(screen[corners], np.stack((columns + 0.5, rows + 0.5), -1)) / depth[corners]
     shares /= shares.sum(1, keepdims=True)
-    owners = np.repeat(np.arange(len(pieces)), [len(piece.triangles) for piece in pieces])
-    colours = _colours(pieces, owners[seen], corners, shares)
+    colours = _colours(pieces, np.repeat(np.arange(len(pieces)), counts)[seen], corners, shares)
     normals = np.concatenate([piece.normals for piece in pieces])[corners]
-    colours[:, :3] *= _light(np.einsum("nk,nki->ni", shares, normals) @ eye.T, generator)
-    image = np.zeros((height, width, 4), np.float32)
+    colours[:, :3] *= light.share(np.einsum("nk,nki->ni", shares, normals) @ eye.T)
     image[rows, columns] = np.clip(colours, 0, 255)
     image[..., 3] = np.where(image[..., 3] > 127, 255, 0)
-    return _shrink(image)
+    return image
 
 
 def _project(
@@ -103,9 +162,9 @@ def _camera(points: Array, generator: np.random.Generator) -> tuple[Array, Array
     return tilt @ turn, (points.min(0) + points.max(0)) / 2
 
 
-def _paint(screen: Array, depth: Array, triangles: NDArray[np.int64], width: int, height: int) -> NDArray[np.int32]:
+def _paint(screen: Array, depth: Array, triangles: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int32]:
     """The number of the nearest triangle at each pixel, -1 for none."""
-    numbers = np.full((height, width), -1, np.int32)
+    numbers = np.full(size, -1, np.int32)
     fixed = np.round(screen * 16).astype(np.int32)
     for number in np.argsort(-depth[triangles].mean(1)).tolist():
         cv2.fillConvexPoly(numbers, fixed[triangles[number]], number, shift=4)
@@ -139,21 +198,6 @@ def _sample(texture: NDArray[np.uint8], places: Array) -> Array:
     return sampled.reshape(-1, 4)[:count].astype(np.float64)
 
 
-def _light(normals: Array, generator: np.random.Generator) -> Array:
-    """What share of each colour [n 3] comes back: a sky, a sun of a warm or a cold colour, and some gloss."""
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    sun = generator.normal(0, 1, 3) + np.array([0, 0.8, 0.6])
-    sun /= np.linalg.norm(sun)
-    warm = generator.normal(0, 0.08)
-    colour = np.array([1 + warm, 1, 1 - warm])
-    ambient = generator.uniform(0.35, 0.8)
-    sky = 1 + 0.25 * normals[:, 1:2]
-    strength = generator.uniform(0.3, 1.0)
-    lit = np.clip(normals @ sun, 0, None)[:, None]
-    gloss = generator.uniform(0, 0.6) * lit ** generator.uniform(4, 30)
-    return (ambient * sky + strength * lit * colour + gloss) * generator.uniform(0.8, 1.4)
-
-
 def _shrink(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Half the size, opaque pixels' colours alone mixed."""
     weighted = image.copy()
@@ -165,9 +209,12 @@ def _shrink(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A random actor in a random pose; another where `ArtworkFolder` would see no object in the first."""
+    """A random actor in a random pose; another where `ArtworkFolder` would see no object in the first.
+
+    Raises `InputError` where none of many can be drawn, as in an archive without the game's converted files.
+    """
     generator = np.random.default_rng(seed)
-    while True:
+    for _ in range(MOST_ATTEMPTS if actors else 0):
         actor = actors[generator.integers(len(actors))]
         moment = Moment(tuple(generator.permutation(MOVES)), generator.random(), generator.random())
         pieces = list(build(game, actor, generator, moment, np.eye(4)))
@@ -175,6 +222,10 @@ def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> 
         whole = None if drawn is None else keep_largest(drawn)
         if whole is not None and min(whole.shape[:2]) >= MIN_SIDE and object_mask(framed(whole)).any():
             return whole
+    raise InputError(
+        f"of {len(actors)} actors in {game.path} none could be drawn; it must hold the game's files as releases ship "
+        "them, converted (.cached.pmd, .cached.dds)"
+    )
 
 
 def keep_largest(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -191,18 +242,40 @@ def keep_largest(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return np.pad(kept[y : y + height, x : x + width], ((2, 2), (2, 2), (0, 0)))
 
 
-def _write(job: tuple[str, list[str], int], game_path: Path, out: Path, side: int, seed: int) -> None:
-    kind, actors, number = job
-    if not hasattr(_write, "game"):
-        cv2.setNumThreads(1)
-        _write.game = Game(game_path)  # type: ignore[attr-defined]
-    path = out / kind / f"{number:04}.png"
-    if not path.exists():
-        drawn = picture(_write.game, actors, side, (seed, list(KINDS).index(kind), number))  # type: ignore[attr-defined]
+class Writer:
+    """Draws pictures into a folder; picture by picture in processes of its own."""
+
+    def __init__(self, game: Path, out: Path, side: int, seed: int) -> None:
+        self.game_path, self.out, self.side, self.seed = game, out, side, seed
+        self._game: Game | None = None
+
+    def __call__(self, job: tuple[str, int]) -> None:
+        """Draw picture number n of a kind, unless it is there."""
+        kind, number = job
+        path = self.out / kind / f"{number:04}.png"
+        if path.exists():
+            return
+        if self._game is None:
+            cv2.setNumThreads(1)
+            self._game = Game(self.game_path)
+        seed = (self.seed, list(KINDS).index(kind), number)
+        drawn = picture(self._game, self._game.actors(KINDS[kind][0]), self.side, seed)
         # What is there is kept the next time, so it must be whole.
         partial_path = path.with_name(f"{path.name}.partial")
         partial_path.write_bytes(cv2.imencode(".png", drawn[..., [2, 1, 0, 3]])[1].tobytes())
         os.replace(partial_path, path)
+
+
+_writers: list[Writer] = []
+"""This process's own, once it is told what to write."""
+
+
+def _start(game: Path, out: Path, side: int, seed: int) -> None:
+    _writers.append(Writer(game, out, side, seed))
+
+
+def _work(job: tuple[str, int]) -> None:
+    _writers[0](job)
 
 
 def main() -> None:
@@ -213,15 +286,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    game = Game(options.game)
-    jobs = []
-    for kind, (prefixes, count) in KINDS.items():
+    jobs = [(kind, number) for kind, (_, count) in KINDS.items() for number in range(count)]
+    for kind in KINDS:
         (options.out / kind).mkdir(parents=True, exist_ok=True)
-        actors = game.actors(prefixes)
-        jobs += [(kind, actors, number) for number in range(count)]
-    work = partial(_write, game_path=options.game, out=options.out, side=options.side, seed=options.seed)
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for done, _ in enumerate(pool.imap_unordered(work, jobs, chunksize=8), 1):
+    context = multiprocessing.get_context("spawn")
+    settings = (options.game, options.out, options.side, options.seed)
+    with context.Pool(options.processes, initializer=_start, initargs=settings) as pool:
+        for done, _ in enumerate(pool.imap_unordered(_work, jobs, chunksize=8), 1):
             if done % 100 == 0:
                 print(f"{done}/{len(jobs)}", flush=True)
 

@@ -36,18 +36,18 @@ class HieraConfig:
 class ConvNetConfig:
     """A plain residual convolutional trunk: cheap on a CPU, and it trains from scratch on little data.
 
-    `global_att_blocks` is the number of blocks behind it in which every cell of the stride-32 map attends to all, with
+    `global_blocks` is the number of blocks behind it in which every cell of the stride-32 map attends to all, with
     32 channels in a head.
     """
 
     widths: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
-    global_att_blocks: int = 0
+    global_blocks: int = 0
 
     kind: ClassVar[str] = "convnet"
 
     def __post_init__(self) -> None:
-        if self.global_att_blocks and self.widths[-1] % 32:
+        if self.global_blocks and self.widths[-1] % 32:
             raise InputError(f"the last width must be a multiple of 32 for global attention, not {self.widths[-1]}")
 
 

@@ -173,3 +173,9 @@ def test_masks_alone_are_not_enough_for_a_model(dataset):
         VosRun(alone, MODEL, Path("out"))
     with pytest.raises(InputError, match="has no pictures, which the interactive protocols need"):
         InteractiveRun(alone, MODEL)
+
+
+def test_the_list_of_training_clips_does_not_choose_what_is_evaluated(dataset):
+    (dataset.root / "ImageSets" / "2017").mkdir(parents=True)
+    (dataset.root / "ImageSets" / "2017" / "train.txt").write_text("another\n")
+    assert len(ImageRun(dataset.root, MODEL).items) == 1

@@ -19,14 +19,14 @@ def randomised(module):
 
 
 def test_maps_at_four_strides():
-    trunk = ConvNet(ConvNetConfig(WIDTHS, DEPTHS, global_att_blocks=1)).eval()
+    trunk = ConvNet(ConvNetConfig(WIDTHS, DEPTHS, global_blocks=1)).eval()
     maps = trunk(torch.randn(2, 3, 64, 96))
     assert [tuple(x.shape) for x in maps] == [(2, 8, 16, 24), (2, 8, 8, 12), (2, 16, 4, 6), (2, 32, 2, 3)]
 
 
 def test_fresh_global_blocks_change_nothing_and_trained_ones_only_the_deepest_map():
     torch.manual_seed(0)
-    trunk = ConvNet(ConvNetConfig(WIDTHS, DEPTHS, global_att_blocks=2)).eval()
+    trunk = ConvNet(ConvNetConfig(WIDTHS, DEPTHS, global_blocks=2)).eval()
     plain = ConvNet(ConvNetConfig(WIDTHS, DEPTHS)).eval()
     missing, unexpected = plain.load_state_dict(trunk.state_dict(), strict=False)
     assert not missing and all(name.startswith("global_blocks.") for name in unexpected)
@@ -49,4 +49,4 @@ def test_every_cell_of_a_global_block_sees_every_other_and_knows_where_it_is():
 
 def test_a_trunk_too_narrow_for_a_head_is_refused():
     with pytest.raises(InputError, match="multiple of 32 for global attention, not 48"):
-        ConvNetConfig((8, 8, 16, 48), DEPTHS, global_att_blocks=1)
+        ConvNetConfig((8, 8, 16, 48), DEPTHS, global_blocks=1)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts.artwork import ArtworkFolder
+from masklet.errors import InputError
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -132,9 +133,9 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, paint
 
 
 def write(painter, archive, folder, number):
-    (folder / "people").mkdir(exist_ok=True)
-    painter._write(("people", ["fauna/box.xml", "fauna/tower.xml"], number), archive, folder, 96, 0)
-    return folder / "people" / f"{number:04}.png"
+    (folder / "animals").mkdir(exist_ok=True)
+    painter.Writer(archive, folder, 96, 0)(("animals", number))
+    return folder / "animals" / f"{number:04}.png"
 
 
 def test_all_that_is_drawn_counts_as_artwork(painter, archive, tmp_path):
@@ -170,7 +171,29 @@ def test_a_drawing_that_is_killed_leaves_nothing_to_keep(painter, archive, tmp_p
     assert not list(tmp_path.rglob("*.png"))
     with Image.open(write(painter, archive, tmp_path, 0)) as picture:
         assert np.array(picture)[..., 3].any()
-    assert [path.name for path in (tmp_path / "people").iterdir()] == ["0000.png"]
+    assert [path.name for path in (tmp_path / "animals").iterdir()] == ["0000.png"]
+
+
+def quad(models, depth, half, alpha, see_through):
+    """A square from -half to half, `depth` nearer than the origin to an eye far along z, of one opacity."""
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float) * half
+    vertices = np.concatenate((corners, np.full((4, 1), depth)), 1)
+    texture = np.full((4, 4, 4), (90, 90, 90, alpha), np.uint8)
+    normals, places = np.tile([0.0, 0, 1], (4, 1)), np.full((4, 2), 0.5)
+    return models.Piece(vertices, normals, places, np.array([(0, 1, 2), (0, 2, 3)]), texture, see_through)
+
+
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_nothing_is_missing_behind_what_is_clear(models, painter, monkeypatch, alpha):
+    monkeypatch.setattr(painter, "_camera", lambda points, generator: (np.eye(3), np.zeros(3)))
+    pieces = [quad(models, 0.0, 1.0, 255, False), quad(models, 0.2, 0.4, alpha, True)]
+    drawn = painter.draw(pieces, 64, np.random.default_rng(0))
+    assert (drawn[8:-8, 8:-8, 3] == 255).all()
+
+
+def test_an_archive_that_holds_nothing_to_draw_is_named(models, painter, archive):
+    with pytest.raises(InputError, match=r"of 0 actors in .*public\.zip none could be drawn"):
+        painter.picture(models.Game(archive), [], 96, (0,))
 
 
 def test_what_falls_to_pieces_is_not_kept(painter):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.layouts import open_dataset
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.train.feed import check_sources, open_source, open_synthetic
@@ -62,6 +63,17 @@ def test_clips_as_stills_show_all_their_frames_though_caching_was_asked_for(tmp_
     generator = np.random.default_rng(0)
     seen = {dataset.clip(0, generator, 1).frames.tobytes() for _ in range(60)}
     assert len(seen) == 5
+
+
+def test_pictures_of_two_places_are_cached_apart(folders, tmp_path, monkeypatch):
+    stills, _ = folders
+    monkeypatch.setattr("masklet.train.feed.open_bare", lambda source: open_dataset(source.images or source.path))
+    write_stills(tmp_path / "others", 2, seed=5)
+    sources = [replace(stills, cached=True, images=images) for images in (None, stills.path, str(tmp_path / "others"))]
+    first, same, other = (
+        open_source(source, tmp_path / "cache", 64).clip(0, np.random.default_rng(0)).frames for source in sources
+    )
+    assert np.array_equal(first, same) and not np.array_equal(first, other)
 
 
 def test_frames_lie_as_far_apart_as_the_source_says(tmp_path):

@@ -15,13 +15,19 @@ from masklet.errors import DeviceError, InputError, MaskletError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import DivergedError, Pace, Run
+from masklet.train.loop import DivergedError, Pace, Run, saved_model
 from masklet.train.pictures import compare
 from masklet.train.recipe import load_recipe, save_recipe
 from masklet.train.rollout import Annotator
 from tiny_training import CONVNET, clip_recipe, stills_recipe, write_clip, write_stills
 
 PACE = Pace(save_every=2, print_every=1, workers=0)
+
+
+@pytest.fixture(autouse=True)
+def processes_of_torchrun(monkeypatch):
+    """None: what stands in the environment of whoever runs the tests must not matter."""
+    monkeypatch.delenv("RANK", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +49,9 @@ def test_a_run_leaves_a_model_that_loads(stills, tmp_path):
         torch.testing.assert_close(loaded.encode(pixels).stride16, model.encode(pixels).stride16, atol=2e-2, rtol=2e-2)
 
 
-def test_resuming_repeats_the_very_same_steps(stills, tmp_path):
-    recipe = stills_recipe(stills, 6)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16 encoder"])
+def test_resuming_repeats_the_very_same_steps(stills, tmp_path, precision):
+    recipe = replace(stills_recipe(stills, 6), precision=precision)
     whole = Run.begin(recipe, tmp_path / "whole", PACE).train()
     halted = Run.begin(recipe, tmp_path / "halted", PACE)
     halted.recipe = replace(recipe, stages=recipe.stages[:1])  # stop after the first stage, on an unsaved step
@@ -167,6 +174,12 @@ def test_edited_settings_of_the_optimiser_hold_and_impossible_ones_are_named(sti
     save_recipe(replace(edited, optimiser=replace(edited.optimiser, layer_decay=0.5)), tmp_path / "recipe.json")
     with pytest.raises(InputError, match=r"recipe\.json groups the weights otherwise.*layer_decay"):
         Run.resume(tmp_path, PACE)
+    assert saved_model(tmp_path)[1] == "0 of 2 steps", "the model can still be taken out"
+    other = replace(CONVNET, trunk=replace(CONVNET.trunk, global_blocks=2))
+    save_recipe(replace(edited, model=other), tmp_path / "recipe.json")
+    for read in (saved_model, lambda folder: Run.resume(folder, PACE)):
+        with pytest.raises(InputError, match="are not of the network in its recipe.json"):
+            read(tmp_path)
 
 
 def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
@@ -245,6 +258,19 @@ def test_tensorboard_gets_scalars_and_pictures(stills, tmp_path):
     events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
     assert [event.step for event in events.Images("truth above, prediction below")] == [2]
+
+
+def test_what_was_written_after_the_last_state_is_hidden_when_a_run_goes_on(stills, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pace = Pace(save_every=1, print_every=1, workers=0, tensorboard=True)
+    recipe = stills_recipe(stills, 4)
+    run = Run.begin(recipe, tmp_path, pace)
+    run.save_state = lambda: Run.save_state(run) if run.step <= 1 else None  # killed before it saved step 2
+    run.recipe = replace(recipe, stages=recipe.stages[:1])
+    run.train()
+    Run.resume(tmp_path, pace).train()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
 
 
 def test_pictures_show_the_truth_above_the_prediction(stills, tmp_path):

@@ -42,9 +42,9 @@ def test_merging_leaves_the_plain_architecture_with_the_trained_function():
     torch.testing.assert_close(trunk(pixels)[-1], trained)
 
 
-@pytest.mark.parametrize("global_att_blocks", [0, 1])
-def test_a_convolutional_trunk_takes_no_updates(global_att_blocks):
-    trunk = ConvNetConfig((8, 8, 16, 32), (1, 1, 1, 1), global_att_blocks)
+@pytest.mark.parametrize("global_blocks", [0, 1])
+def test_a_convolutional_trunk_takes_no_updates(global_blocks):
+    trunk = ConvNetConfig((8, 8, 16, 32), (1, 1, 1, 1), global_blocks)
     with pytest.raises(InputError, match="convolutional; set lora_rank to 0"):
         add_low_rank_updates(Network(replace(CONVNET, trunk=trunk)).image_encoder.trunk, rank=2)
 

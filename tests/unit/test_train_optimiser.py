@@ -48,7 +48,7 @@ def test_layer_decay_counts_the_blocks_of_a_convolutional_trunk():
 
 
 def test_layer_decay_counts_the_global_blocks_behind_the_convolutions():
-    attentive = replace(CONVNET, trunk=ConvNetConfig((8, 8, 16, 32), (1, 1, 2, 1), global_att_blocks=2))
+    attentive = replace(CONVNET, trunk=ConvNetConfig((8, 8, 16, 32), (1, 1, 2, 1), global_blocks=2))
     factors = learning_rate_factors(Network(attentive), OptimiserConfig(layer_decay=0.5))
     trunk = "image_encoder.trunk."
     assert factors[f"{trunk}global_blocks.1.proj.weight"] == 0.5

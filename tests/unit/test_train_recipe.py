@@ -120,7 +120,7 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
     recipe = nano(Path("data"))
     save_recipe(recipe, tmp_path / "recipe.json")
     fields = json.loads((tmp_path / "recipe.json").read_text())
-    del fields["model"]["trunk"]["global_att_blocks"]
+    del fields["model"]["trunk"]["global_blocks"]
     for stage in fields["stages"]:
         for part in stage["parts"]:
             for source in part["sources"]:
@@ -128,7 +128,7 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
                 source.pop("merge", None)
     (tmp_path / "recipe.json").write_text(json.dumps(fields))
     read = load_recipe(tmp_path / "recipe.json")
-    assert read.model.trunk == replace(NANO.trunk, global_att_blocks=0)
+    assert read.model.trunk == replace(NANO.trunk, global_blocks=0)
     scenes, written = (one.stages[-1].parts[0].sources[-1] for one in (read, recipe))
     assert scenes == replace(written, sides=Synthetic.sides) != written
     for text in ("[]", '{"name": "r", "model": 1, "stages": []}'):

@@ -131,8 +131,8 @@ def export(
     import torch
 
     from masklet.checkpoints import save
-    from masklet.train.loop import Pace, Run
+    from masklet.train.loop import saved_model
 
-    saved = Run.resume(run, Pace(), "cpu")
-    save(saved.result(), model, torch.float16 if half else None)
-    typer.echo(f"{model}: the model after {saved.step} of {saved.recipe.num_steps} steps")
+    network, progress = saved_model(run)
+    save(network, model, torch.float16 if half else None)
+    typer.echo(f"{model}: the model after {progress}")

@@ -152,7 +152,7 @@ def worst_pictures(run: ImageRun, results: dict[str, dict[str, Any]]) -> list[Ex
 
 @lru_cache(maxsize=1)
 def _opened(data: Path, images: Path | None) -> ClipDataset:
-    return open_dataset(data, images=images)
+    return open_dataset(data, images=images, train_lists=False)
 
 
 def _column(number: int) -> str:

@@ -30,7 +30,7 @@ class ConvNet(nn.Module):
             )
             for stage, (width_in, width, depth) in enumerate(zip(inputs, config.widths, config.depths))
         )
-        self.global_blocks = nn.Sequential(*(GlobalBlock(config.widths[-1]) for _ in range(config.global_att_blocks)))
+        self.global_blocks = nn.Sequential(*(GlobalBlock(config.widths[-1]) for _ in range(config.global_blocks)))
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         x = self.stem(pixels)

@@ -79,8 +79,9 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
     dataset = open_bare(source)
     if source.cached and holds_stills(dataset):
         folder = Path(source.path).resolve()
-        # Two folders may have one name.
-        packed = cache / f"{folder.name}-{zlib.crc32(str(folder).encode()):08x}"
+        # Two folders may have one name, and an annotation file pictures in two places.
+        place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+        packed = cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}"
         dataset = build_cache(dataset, packed, side)
     return Merged(dataset, source.merge) if source.merge else dataset
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from masklet.checkpoints import build, choose_device, find_checkpoint, read_checkpoint, save
 from masklet.errors import InputError, MaskletError
@@ -55,10 +55,11 @@ class Pace:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.save_every, self.print_every, self.picture_every) < 1 or self.workers < 0:
+        if min(self.save_every, self.print_every, self.picture_every) < 1 or min(self.save_minutes, self.workers) < 0:
             raise InputError(
-                "a run saves, prints and draws every so many steps, at least 1, and has 0 workers or more; got "
-                f"{self.save_every}, {self.print_every}, {self.picture_every} and {self.workers}"
+                "a run saves, prints and draws every so many steps, at least 1, saves after minutes and has workers, 0 "
+                f"or more; got {self.save_every}, {self.print_every}, {self.picture_every}, {self.save_minutes:g} and "
+                f"{self.workers}"
             )
 
 
@@ -79,8 +80,8 @@ class Run:
         self.recipe = recipe
         self.folder = folder
         self.pace = pace
+        self.rank, self.world_size = _join_processes(str(device))
         self.device = choose_device(device)
-        self.rank, self.world_size = _join_processes(self.device)
         torch.manual_seed(recipe.seed)
         model = make_model(recipe, started=started).to(self.device)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +101,7 @@ class Run:
     def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
-        Nothing is written before all that could be refused has been looked at.
+        A run whose data, device or weights to start from are refused leaves nothing behind.
         """
         check_sources(recipe)
         if (folder / "state.pt").exists():
@@ -119,11 +120,7 @@ class Run:
         device: None for the kind that it ran on. Raises `InputError` where the folder holds no run, or a recipe that
         was edited beyond what a run can bear.
         """
-        for file in (folder / "recipe.json", folder / "state.pt"):
-            if not file.exists():
-                raise InputError(f"{folder} holds no run to go on with: there is no {file}")
-        recipe = load_recipe(folder / "recipe.json")
-        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        recipe, state = _read_run(folder)
         run = Run(recipe, folder, pace, device or state.get("device", "cpu"), started=False)
         run._load_state(state)
         return run
@@ -137,7 +134,8 @@ class Run:
         if self._processes != self.world_size:
             raise InputError(
                 f"{self.folder} was trained by {self._processes} processes so far and goes on with as many: "
-                f"torchrun --nproc-per-node {self._processes} (here: {self.world_size})"
+                f"torchrun --nproc-per-node {self._processes} (here: {self.world_size}); or export its model and train "
+                "on from that"
             )
         watch = Watch(self)
         while self.step < self.recipe.num_steps:
@@ -157,11 +155,7 @@ class Run:
 
     def result(self) -> Network:
         """A copy of the model with the averaged weights, for use."""
-        model = make_model(self.recipe, started=False)
-        model.load_state_dict(self.average.weights if self.average else self.model.state_dict())
-        if self.recipe.lora_rank:
-            merge_low_rank_updates(model.image_encoder.trunk)
-        return model.eval()
+        return _for_use(self.recipe, self.average.weights if self.average else self.model.state_dict())
 
     def _optimise(
         self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float
@@ -233,7 +227,7 @@ class Run:
     def _load_state(self, state: dict[str, Any]) -> None:
         self._processes = state.get("processes", self.world_size)
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
+        _load_weights(self.model, state["model"], self.folder)
         self._load_optimiser(state["optimiser"])
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
@@ -247,12 +241,50 @@ class Run:
             self.optimiser.load_state_dict(state)
         except ValueError as error:
             raise InputError(
-                f"{self.folder / 'recipe.json'} groups the weights otherwise than {self.folder / 'state.pt'}: frozen "
-                "parts, vision_lr_factor and layer_decay cannot be edited within a run; export its model and train on "
-                "from that"
+                f"{self.folder / 'recipe.json'} groups the weights otherwise than {self.folder / 'state.pt'}: which "
+                "parts are frozen or learn at rates of their own (layer_decay, vision_lr_factor) cannot be edited "
+                "within a run; undo that edit, or export the model and train on from it"
             ) from error
         for group, setting in zip(self.optimiser.param_groups, settings):
             group.update(setting)
+
+
+def saved_model(folder: Path) -> tuple[Network, str]:
+    """The model of a run as it was last saved, with averaged weights if it has them, and how far it had come.
+
+    Raises `InputError` where `folder` holds no run.
+    """
+    recipe, state = _read_run(folder)
+    weights = state["average"]["weights"] if state["average"] else state["model"]
+    return _for_use(recipe, weights, folder), f"{state['step']} of {recipe.num_steps} steps"
+
+
+def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
+    for file in (folder / "recipe.json", folder / "state.pt"):
+        if not file.exists():
+            raise InputError(f"{folder} holds no run to go on with: there is no {file}")
+    return load_recipe(folder / "recipe.json"), torch.load(
+        folder / "state.pt", map_location="cpu", weights_only=True
+    )
+
+
+def _for_use(recipe: Recipe, weights: dict[str, Tensor], folder: Path | None = None) -> Network:
+    """The plain network of a recipe with trained weights, its low-rank updates merged."""
+    model = make_model(recipe, started=False)
+    _load_weights(model, weights, folder)
+    if recipe.lora_rank:
+        merge_low_rank_updates(model.image_encoder.trunk)
+    return model.eval()
+
+
+def _load_weights(model: Network, weights: dict[str, Tensor], folder: Path | None) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {folder}/state.pt are not of the network in its recipe.json: model and lora_rank cannot "
+            "be edited within a run; undo that edit"
+        ) from error
 
 
 def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:
@@ -291,12 +323,12 @@ def make_model(recipe: Recipe, *, started: bool) -> Network:
     return model
 
 
-def _join_processes(device: torch.device) -> tuple[int, int]:
+def _join_processes(device: str) -> tuple[int, int]:
     """This process's rank and the number of processes; `torchrun` says through the environment, otherwise 0 and 1."""
     if "RANK" not in os.environ:
         return 0, 1
-    if device.type == "cuda":
+    if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -35,14 +35,14 @@ def nano(
     stamps: Path | None = None,
     renders: Path | None = None,
 ) -> Recipe:
-    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, three times over.
+    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, four times over.
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
-    `tools/render_models.py` draws of a game's models. The lengths are those that the
-    weights in the package were trained with, from "128 again" on by two processes. They came about in pieces: the
-    first eight stages computed in float32 and drew every drawing, not every folder of them, equally often; "192 lively"
-    began with the averaged weights in half precision and a fresh optimiser.
+    `tools/render_models.py` draws of a game's models. The lengths are those that the weights in the package were
+    trained with, from "128 again" on by two processes. They came about in pieces: the first eight stages computed in
+    float32 and drew every drawing, not every folder of them, equally often; "192 lively" and "192 close" began with the
+    averaged weights in half precision and a fresh optimiser; the trunk got its global attention at "192 close".
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")

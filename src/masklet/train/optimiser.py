@@ -58,15 +58,14 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Ada
     """
     factors = learning_rate_factors(model, config)
     undecayed = _norm_and_bias_names(model)
-    groups: dict[tuple[float, float], list[Tensor]] = {}
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = 0.0 if name in undecayed else config.weight_decay
-            groups.setdefault((factors[name], decay), []).append(parameter)
+            groups.setdefault((factors[name], name not in undecayed), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": members, "lr_factor": factor, "weight_decay": decay}
-            for (factor, decay), members in groups.items()
+            {"params": members, "lr_factor": factor, "weight_decay": config.weight_decay if decays else 0.0}
+            for (factor, decays), members in groups.items()
         ],
         lr=0.0,
         betas=config.betas,

@@ -92,7 +92,7 @@ def open_tensorboard(run: Run) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DeviceError("TensorBoard is not installed: pip install 'masklet[train]'") from error
-    return SummaryWriter(run.folder, purge_step=run.step or None)  # what a killed run wrote after its last state
+    return SummaryWriter(run.folder, purge_step=run.step + 1)  # hides what a killed run wrote after its last state
 
 
 def _mean(values: list[float]) -> float:

@@ -29,16 +29,23 @@ class ClipFolders:
     """Clips as folders of pictures, with index masks for all or some frames (YouTube-VOS: every fifth).
 
     root: the folder that holds `JPEGImages` and `Annotations`; max_stride, reverse_probability: see `choose_frames`, in
-    annotated frames. Where there is one of `TRAIN_LISTS`, only the clips that it names are opened. Raises `InputError`
-    naming the mask without its picture, the clip without masks, the line of the list whose clip is not there, or the
-    folder that holds no clips.
+    annotated frames; train_lists: where there is one of `TRAIN_LISTS`, open only the clips that it names. Raises
+    `InputError` naming the mask without its picture, the clip without masks, the line of the list whose clip is not
+    there, or the folder that holds no clips.
     """
 
-    def __init__(self, root: str | Path, *, max_stride: int = 1, reverse_probability: float = 0.5) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        max_stride: int = 1,
+        reverse_probability: float = 0.5,
+        train_lists: bool = True,
+    ) -> None:
         self.root = Path(root)
         self.max_stride = max_stride
         self.reverse_probability = reverse_probability
-        self.clips = find_clips(self.root)
+        self.clips = find_clips(self.root, train_lists=train_lists)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,14 +67,14 @@ class ClipFolders:
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
 
 
-def find_clips(root: Path) -> list[list[tuple[Path, Path]]]:
-    """Picture and mask of each annotated frame, in order, for each clip below `root` to train on, by name.
+def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path, Path]]]:
+    """Picture and mask of each annotated frame, in order, for each clip below `root` (to train on), by name.
 
     Raises `InputError` as `ClipFolders` does.
     """
     frame_root, mask_root = _resolution(root / FRAME_FOLDER), _resolution(root / MASK_FOLDER)
     train_list = next((path for name in TRAIN_LISTS if (path := root / name).is_file()), None)
-    if train_list:
+    if train_lists and train_list:
         folders = _listed_clips(train_list, frame_root)
     else:
         folders = sorted(path for path in frame_root.glob("*") if path.is_dir())

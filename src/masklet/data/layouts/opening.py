@@ -36,13 +36,14 @@ def open_dataset(
     images: str | Path | None = None,
     max_stride: int = 1,
     kinds: Collection[Kind] = ("manual", "auto"),
+    train_lists: bool = True,
 ) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
     path: a folder, or a COCO, YouTube-VIS or LabelMe JSON file; images: where the pictures of annotation files lie,
     if not beside them; max_stride: frames of clips are drawn up to so many annotated frames apart; kinds: of SA-V's
-    annotations. Raises `InputError`, which says what was looked for, for any other layout, and names the file that is
-    missing or damaged.
+    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one. Raises
+    `InputError`, which says what was looked for, for any other layout, and names the file that is missing or damaged.
     """
     path = Path(path)
     if not path.exists():
@@ -50,7 +51,7 @@ def open_dataset(
     if path.is_file():
         return _open_annotations(path, images, max_stride)
     if _is_clip_folders(path):
-        return ClipFolders(path, max_stride=max_stride)
+        return ClipFolders(path, max_stride=max_stride, train_lists=train_lists)
     if _is_sav(path):
         return SavFolder(path, kinds=kinds, max_stride=max_stride)
     if _is_sa1b(path):

@@ -58,7 +58,7 @@ def paint_in_turn(
 ) -> list[NDArray[np.uint16]]:
     """Up to `most` index masks [1 H W] of one picture: each begins with the objects that all before it left out.
 
-    There are no more than it takes to show every object, so that a picture without overlaps has one.
+    They end where every object has been shown, so that a picture without overlaps has one.
     """
     paintings: list[NDArray[np.uint16]] = []
     left = set(range(len(masklets)))

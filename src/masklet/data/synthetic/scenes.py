@@ -194,7 +194,7 @@ def renumber(mask: NDArray[Any]) -> NDArray[np.uint16]:
     """An index mask [H W] with its objects as 1..n in their order: things to come find numbers above, up to 65535."""
     present = np.bincount(mask.ravel()) > 0
     present[0] = False
-    return np.cumsum(present).astype(np.uint16)[mask] * (mask > 0)
+    return np.where(present, np.cumsum(present), 0).astype(np.uint16)[mask]
 
 
 def _stretch(factor: float, generator: np.random.Generator) -> NDArray[np.float64]:
