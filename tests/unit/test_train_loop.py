@@ -17,7 +17,7 @@ from masklet.train import watch
 from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run, saved_model
 from masklet.train.pictures import compare
-from masklet.train.recipe import load_recipe, save_recipe
+from masklet.train.recipe import Share, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
 from tiny_training import CONVNET, clip_recipe, stills_recipe, write_clip, write_stills
 
@@ -180,6 +180,23 @@ def test_edited_settings_of_the_optimiser_hold_and_impossible_ones_are_named(sti
     for read in (saved_model, lambda folder: Run.resume(folder, PACE)):
         with pytest.raises(InputError, match="are not of the network in its recipe.json"):
             read(tmp_path)
+
+
+def test_the_ends_of_stages_are_blended_though_the_run_was_halted(stills, tmp_path):
+    recipe = replace(stills_recipe(stills, 4), blended=(Share("second", 3.0), Share("first")))
+    run = Run.begin(recipe, tmp_path, PACE)
+    halted = replace(recipe, stages=recipe.stages[:1], blended=(Share("first"),))
+    run.recipe = halted
+    first = run.train().state_dict()
+    run = Run.resume(tmp_path, PACE)
+    blended = run.train().state_dict()
+    for name, value in blended.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (first[name] + 3 * run.average.weights[name]) / 4)
+    taken_out, _ = saved_model(tmp_path)
+    assert all(torch.equal(value, blended[name]) for name, value in taken_out.state_dict().items())
+    with pytest.raises(InputError, match="'third', which is not one of the stages first, second"):
+        replace(recipe, blended=(Share("third"),))
 
 
 def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):

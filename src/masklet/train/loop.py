@@ -87,6 +87,7 @@ class Run:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
+        self.blended: list[dict[str, Tensor]] = []
         self.step = 0
         self._saved_at = time.monotonic()
         self._processes = self.world_size  # that trained this run so far
@@ -148,14 +149,19 @@ class Run:
                 scalars, batch = self._optimise(stream, stage, rate)
                 self.step += 1
                 watch.note(stage, last, rate, scalars, batch)
+                if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
+                    self.blended.append({name: value.clone() for name, value in self._weights().items()})
                 overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
                 if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
         return self.result()
 
     def result(self) -> Network:
-        """A copy of the model with the averaged weights, for use."""
-        return _for_use(self.recipe, self.average.weights if self.average else self.model.state_dict())
+        """A copy of the model with the weights that the recipe blends, or the averaged or last ones, for use."""
+        return _for_use(self.recipe, self._weights(), self.blended)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.average.weights if self.average else self.model.state_dict()
 
     def _optimise(
         self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float
@@ -214,6 +220,7 @@ class Run:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "blended": self.blended,
             "device": self.device.type,
             "processes": self.world_size,
         }
@@ -226,6 +233,7 @@ class Run:
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._processes = state.get("processes", self.world_size)
+        self.blended = state.get("blended", [])
         self.step = state["step"]
         _load_weights(self.model, state["model"], self.folder)
         self._load_optimiser(state["optimiser"])
@@ -250,31 +258,47 @@ class Run:
 
 
 def saved_model(folder: Path) -> tuple[Network, str]:
-    """The model of a run as it was last saved, with averaged weights if it has them, and how far it had come.
+    """The model of a run as it was last saved, as `Run.result` would give it, and how far it had come.
 
     Raises `InputError` where `folder` holds no run.
     """
     recipe, state = _read_run(folder)
     weights = state["average"]["weights"] if state["average"] else state["model"]
-    return _for_use(recipe, weights, folder), f"{state['step']} of {recipe.num_steps} steps"
+    return _for_use(recipe, weights, state.get("blended", []), folder), f"{state['step']} of {recipe.num_steps} steps"
 
 
 def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     for file in (folder / "recipe.json", folder / "state.pt"):
         if not file.exists():
             raise InputError(f"{folder} holds no run to go on with: there is no {file}")
-    return load_recipe(folder / "recipe.json"), torch.load(
-        folder / "state.pt", map_location="cpu", weights_only=True
-    )
+    return load_recipe(folder / "recipe.json"), torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
 
 
-def _for_use(recipe: Recipe, weights: dict[str, Tensor], folder: Path | None = None) -> Network:
-    """The plain network of a recipe with trained weights, its low-rank updates merged."""
+def _for_use(
+    recipe: Recipe, weights: dict[str, Tensor], blended: list[dict[str, Tensor]], folder: Path | None = None
+) -> Network:
+    """The plain network of a recipe with trained weights, its low-rank updates merged.
+
+    blended: the weights that the mean is taken of, once they are all there.
+    """
     model = make_model(recipe, started=False)
+    if blended and len(blended) == len(recipe.blended):
+        order = [stage.name for stage in recipe.stages]
+        shares = sorted(recipe.blended, key=lambda share: order.index(share.stage))
+        weights = mean_weights(blended, [share.weight for share in shares])
     _load_weights(model, weights, folder)
     if recipe.lora_rank:
         merge_low_rank_updates(model.image_encoder.trunk)
     return model.eval()
+
+
+def mean_weights(several: list[dict[str, Tensor]], shares: list[float]) -> dict[str, Tensor]:
+    """The weighted mean of several states of one network; counters are the last one's."""
+
+    def mean(name: str) -> Tensor:
+        return torch.stack([share * weights[name] for share, weights in zip(shares, several)]).sum(0) / sum(shares)
+
+    return {name: mean(name) if last.is_floating_point() else last for name, last in several[-1].items()}
 
 
 def _load_weights(model: Network, weights: dict[str, Tensor], folder: Path | None) -> None:

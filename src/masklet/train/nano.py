@@ -11,7 +11,7 @@ from masklet.data.colours import ColourJitter
 from masklet.data.transforms import Augmentation
 from masklet.train.losses import FROM_SCRATCH
 from masklet.train.optimiser import OptimiserConfig
-from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
+from masklet.train.recipe import Part, Recipe, Share, Source, Stage, Synthetic
 from masklet.train.rollout import Annotator
 
 ARTWORK = (
@@ -43,6 +43,7 @@ def nano(
     trained with, from "128 again" on by two processes. They came about in pieces: the first eight stages computed in
     float32 and drew every drawing, not every folder of them, equally often; "192 lively" and "192 close" began with the
     averaged weights in half precision and a fresh optimiser; the trunk got its global attention at "192 close".
+    The result is a mean of the weights after the last two stages at full size.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -97,6 +98,7 @@ def nano(
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
         precision="bfloat16 encoder",
+        blended=(Share("384"), Share("384 modelled", 3.0)),
     )
 
 
