@@ -10,7 +10,7 @@ from masklet.model.network import Network
 
 TINY_CONVNET = ModelConfig(
     "tiny-convnet",
-    ConvNetConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), global_blocks=1),
+    ConvNetConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1)),
     image_size=64,
     width=64,
     memory_width=32,

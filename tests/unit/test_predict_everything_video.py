@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -21,7 +20,7 @@ from masklet.ops.rle import encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.everything_video import MaskletRules, MaskletSearch, later_doubles
 from masklet.predict.mask_finder import FoundMask, MaskFinder
-from tiny import TINY_CONVNET, tiny_clip, tiny_model
+from tiny import tiny_clip, tiny_model
 
 RED, GREEN, BLUE = (230, 40, 40), (40, 220, 60), (40, 60, 240)
 RULES = MaskletRules(look_every=4)
@@ -153,8 +152,7 @@ def test_memory_is_constant_on_an_endless_source():
         while True:
             yield from tiny_clip(8)
 
-    # A network that finds both of its objects in the first frames: a window takes sixteen frames to fill.
-    model = tiny_model(replace(TINY_CONVNET, trunk=replace(TINY_CONVNET.trunk, global_blocks=0)))
+    model = tiny_model()
     session = VideoSession(model, endless(), keep="window")
     options = EverythingOptions(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
     rules = MaskletRules(max_objects=2, look_every=5, min_stability=0, duplicate_iou=1, patience=1000)
