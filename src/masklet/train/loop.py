@@ -127,7 +127,7 @@ class Run:
         return run
 
     def train(self) -> Network:
-        """Train to the end of the recipe. Returns the averaged model, or the last one where there is no average.
+        """Train to the end of the recipe. Returns the model as `result` gives it.
 
         Raises `DivergedError` at the first loss or gradient that is not finite; the state last saved stays. Raises
         `InputError` where another number of processes trained the run so far, since batches would change.
