@@ -110,8 +110,10 @@ class Game:
     def texture(self, name: str) -> NDArray[np.uint8] | None:
         """uint8 RGBA [h w 4]."""
         path = f"art/textures/skins/{name}.cached.dds"
-        if path not in self.names:
-            return None
+        return self.picture(path) if path in self.names else None
+
+    def picture(self, path: str) -> NDArray[np.uint8]:
+        """A picture by its place in the archive, uint8 RGBA [h w 4]."""
         with Image.open(io.BytesIO(self.archive.read(path))) as picture:
             return np.asarray(picture.convert("RGBA"))
 

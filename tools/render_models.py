@@ -4,9 +4,7 @@
 
 The models are those of the strategy game 0 A.D. (Wildfire Games, CC BY-SA 3.0; Debian: 0ad-data): animals, people on
 foot and mounted, engines of war, buildings and rocks, each drawn in random poses of its animations, from random sides,
-in random light. Picture number i of a kind depends on the seed and i alone. The package itself does not need this;
-`masklet train nano --renders renders` does.
-"""
+in random XX"""
 
 from __future__ import annotations
 
@@ -19,10 +17,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from game_models import Array, Game, Moment, Piece, build
 from masklet.data.layouts.artwork import SIDES, framed, object_mask
+from masklet.data.layouts.clip_folders import FRAME_FOLDER, MASK_FOLDER
 from masklet.errors import InputError
+from masklet.io.palette import write_index_png
 
 KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "animals": (("fauna/",), 1200),
@@ -31,6 +32,15 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "things": (("props/structures/", "props/special/", "geology/", "flora/"), 350),
 }
 """The folder written, the actors it is drawn from, and how many pictures it holds."""
+
+CLIPS = {"animals": 160, "people": 120}
+"""How many clips are drawn of each of these kinds, under `moving`."""
+
+POSES = 10
+"""Frames of a clip."""
+
+STEP, DRIFT = (0.03, 0.12), 25.0
+"""Part of an animation from frame to frame; degrees that the eye goes round in a clip, typically."""
 
 MOVES = ("idle", "walk", "run", "attack_melee", "attack_ranged", "gather", "promotion")
 """Animations that show a thing alive."""
@@ -79,23 +89,38 @@ class Light:
 
 
 def draw(pieces: list[Piece], side: int, generator: np.random.Generator) -> NDArray[np.uint8] | None:
-    """uint8 RGBA [h w 4] with a longer side of `side`, None if nothing of it is to be seen.
+    """uint8 RGBA [h w 4] with a longer side of `side`, None if nothing of it is to be seen."""
+    drawn = draw_poses([pieces], side, generator)
+    return None if drawn is None else drawn[0]
 
+
+def draw_poses(
+    poses: list[list[Piece]], side: int, generator: np.random.Generator, drift: float = 0.0
+) -> list[NDArray[np.uint8]] | None:
+    """A thing in several poses: uint8 RGBA [h w 4] each, in one frame with a longer side of `side`.
+
+    drift: radians that the eye goes round from the first to the last. None if nothing is to be seen in one of them.
     Triangles are painted from the farthest to the nearest at twice the size, as numbers; then every pixel finds its
     place on the texture and in the light.
     """
-    eye, centre = _camera(np.concatenate([piece.vertices for piece in pieces]), generator)
-    screen, depth = _project(pieces, eye, centre, 2 * side, generator)
-    width, height = (int(np.ceil(length)) + 1 for length in screen.max(0))
+    eye, centre = _camera(np.concatenate([piece.vertices for pieces in poses for piece in pieces]), generator)
+    eyes = [eye @ _turn(angle) for angle in np.linspace(0, drift, len(poses))]
+    places = _project(poses, eyes, centre, 2 * side, generator)
+    width, height = (int(np.ceil(length)) + 1 for length in np.max([screen.max(0) for screen, _ in places], 0))
     if min(width, height) < 8:
         return None
     light = Light.draw(generator)
-    image = _layer(pieces, screen, depth, eye, light, (height, width))
-    if any(piece.see_through for piece in pieces):
-        # Behind the clear parts of a mane or a sail is what has no clear parts.
-        solid = _layer(pieces, screen, depth, eye, light, (height, width), see_through=False)
-        image = np.where(image[..., 3:] > 0, image, solid)
-    return _shrink(image) if (image[..., 3] > 0).sum() >= 64 else None
+    images = []
+    for pieces, eye, (screen, depth) in zip(poses, eyes, places):
+        image = _layer(pieces, screen, depth, eye, light, (height, width))
+        if any(piece.see_through for piece in pieces):
+            # Behind the clear parts of a mane or a sail is what has no clear parts.
+            solid = _layer(pieces, screen, depth, eye, light, (height, width), see_through=False)
+            image = np.where(image[..., 3:] > 0, image, solid)
+        if (image[..., 3] > 0).sum() < 64:
+            return None
+        images.append(_shrink(image))
+    return images
 
 
 def _layer(
@@ -130,15 +155,23 @@ def _layer(
 
 
 def _project(
-    pieces: list[Piece], eye: Array, centre: Array, side: int, generator: np.random.Generator
-) -> tuple[Array, Array]:
-    """Places of all vertices on the picture [n 2], from 0 to `side` pixels, and how far they are from the eye [n]."""
-    turned = (np.concatenate([piece.vertices for piece in pieces]) - centre) @ eye.T
-    reach = np.abs(turned).max() + 1e-9
-    depth = generator.uniform(3, 12) - turned[:, 2] / reach
-    screen = turned[:, :2] / reach / depth[:, None] * np.array([1, -1])
-    screen -= screen.min(0)
-    return screen * (side / screen.max()), depth
+    poses: list[list[Piece]], eyes: list[Array], centre: Array, side: int, generator: np.random.Generator
+) -> list[tuple[Array, Array]]:
+    """For each pose, the places of all vertices on the picture [n 2], over all poses from 0 to `side` pixels, and how
+    far they are from the eye [n].
+    """
+    turned = [
+        (np.concatenate([piece.vertices for piece in pieces]) - centre) @ eye.T for pieces, eye in zip(poses, eyes)
+    ]
+    reach = max(np.abs(points).max() for points in turned) + 1e-9
+    distance = generator.uniform(3, 12)
+    depths = [distance - points[:, 2] / reach for points in turned]
+    screens = [
+        points[:, :2] / reach / depth[:, None] * np.array([1, -1]) for points, depth in zip(turned, depths)
+    ]
+    corner = np.min([screen.min(0) for screen in screens], 0)
+    scale = side / max((screen - corner).max() for screen in screens)
+    return [((screen - corner) * scale, depth) for screen, depth in zip(screens, depths)]
 
 
 def _colours(pieces: list[Piece], owners: NDArray[np.int64], corners: NDArray[np.int64], shares: Array) -> Array:
@@ -156,10 +189,14 @@ def _colours(pieces: list[Piece], owners: NDArray[np.int64], corners: NDArray[np
 def _camera(points: Array, generator: np.random.Generator) -> tuple[Array, Array]:
     """A random view: rows of the rotation from the world (y up) to the eye, and what it looks at."""
     around, up = generator.uniform(0, 2 * np.pi), np.radians(np.clip(generator.normal(8, 14), -15, 60))
-    sine, cosine = np.sin(around), np.cos(around)
-    turn = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
     tilt = np.array([[1, 0, 0], [0, np.cos(up), -np.sin(up)], [0, np.sin(up), np.cos(up)]])
-    return tilt @ turn, (points.min(0) + points.max(0)) / 2
+    return tilt @ _turn(around), (points.min(0) + points.max(0)) / 2
+
+
+def _turn(angle: float) -> Array:
+    """The rotation about the upright axis."""
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
 
 
 def _paint(screen: Array, depth: Array, triangles: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -222,48 +259,108 @@ def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> 
         whole = None if drawn is None else keep_largest(drawn)
         if whole is not None and min(whole.shape[:2]) >= MIN_SIDE and object_mask(framed(whole)).any():
             return whole
-    raise InputError(
+    raise _nothing_drawn(game, actors)
+
+
+def _nothing_drawn(game: Game, actors: list[str]) -> InputError:
+    return InputError(
         f"of {len(actors)} actors in {game.path} none could be drawn; it must hold the game's files as releases ship "
         "them, converted (.cached.pmd, .cached.dds)"
     )
 
 
-def keep_largest(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The largest piece of a drawing by itself, None if it is too small a part of all."""
+def clip(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A random actor that moves while the eye goes round it: uint8 RGBA [`POSES` h w 4].
+
+    Raises `InputError` where none of many can be drawn.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(MOST_ATTEMPTS if actors else 0):
+        actor = actors[generator.integers(len(actors))]
+        looks = int(generator.integers(2**32))
+        moves = (*generator.permutation([move for move in MOVES if move != "idle"]), "idle")
+        recording, start, step = generator.random(), generator.random(), generator.uniform(*STEP)
+        moments = [Moment(moves, recording, (start + k * step) % 1) for k in range(POSES)]
+        poses = [list(build(game, actor, np.random.default_rng(looks), moment, np.eye(4))) for moment in moments]
+        drift = np.radians(generator.normal(0, DRIFT))
+        drawn = draw_poses(poses, side, generator, drift) if all(poses) else None
+        kept = [largest_piece(frame) for frame in drawn or ()]
+        whole = [frame for frame in kept if frame is not None]
+        if len(whole) == POSES:
+            clip = np.stack(whole)
+            rows, columns = (np.flatnonzero((clip[..., 3] > 127).any(axes)) for axes in ((0, 2), (0, 1)))
+            clip = clip[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            if min(clip.shape[1:3]) >= MIN_SIDE:
+                return np.pad(clip, ((0, 0), (8, 8), (8, 8), (0, 0)))
+    raise _nothing_drawn(game, actors)
+
+
+def largest_piece(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """A drawing without all but its largest piece, None if that is too small a part of all."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((drawn[..., 3] > 127).astype(np.uint8))
     areas = stats[1:, cv2.CC_STAT_AREA]
     if not len(areas) or areas.max() < MIN_WHOLE * areas.sum():
         return None
-    label = 1 + int(areas.argmax())
-    x, y, width, height = stats[label, : cv2.CC_STAT_AREA]
     # Its soft edge belongs to it too.
-    near = cv2.dilate((labels == label).astype(np.uint8), np.ones((3, 3), np.uint8))
-    kept = drawn * near[..., None]
+    near = cv2.dilate((labels == 1 + areas.argmax()).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return drawn * near[..., None]
+
+
+def keep_largest(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The largest piece of a drawing by itself, None if it is too small a part of all."""
+    kept = largest_piece(drawn)
+    if kept is None:
+        return None
+    x, y, width, height = cv2.boundingRect((kept[..., 3] > 127).astype(np.uint8))
     return np.pad(kept[y : y + height, x : x + width], ((2, 2), (2, 2), (0, 0)))
 
 
 class Writer:
-    """Draws pictures into a folder; picture by picture in processes of its own."""
+    """Draws pictures and clips into a folder; one by one in processes of its own."""
 
     def __init__(self, game: Path, out: Path, side: int, seed: int) -> None:
         self.game_path, self.out, self.side, self.seed = game, out, side, seed
         self._game: Game | None = None
 
-    def __call__(self, job: tuple[str, int]) -> None:
-        """Draw picture number n of a kind, unless it is there."""
-        kind, number = job
-        path = self.out / kind / f"{number:04}.png"
-        if path.exists():
-            return
+    def __call__(self, job: tuple[str, int, bool]) -> None:
+        """Draw picture (or clip, where the last is true) number n of a kind, unless it is there."""
+        kind, number, moving = job
         if self._game is None:
             cv2.setNumThreads(1)
             self._game = Game(self.game_path)
+        actors = self._game.actors(KINDS[kind][0])
         seed = (self.seed, list(KINDS).index(kind), number)
-        drawn = picture(self._game, self._game.actors(KINDS[kind][0]), self.side, seed)
+        if moving:
+            self._write_clip(f"{kind}-{number:04}", actors, (*seed, 1))
+        else:
+            self._write_picture(self.out / kind / f"{number:04}.png", actors, seed)
+
+    def _write_picture(self, path: Path, actors: list[str], seed: tuple[int, ...]) -> None:
+        if path.exists() or self._game is None:
+            return
+        drawn = picture(self._game, actors, self.side, seed)
         # What is there is kept the next time, so it must be whole.
         partial_path = path.with_name(f"{path.name}.partial")
         partial_path.write_bytes(cv2.imencode(".png", drawn[..., [2, 1, 0, 3]])[1].tobytes())
         os.replace(partial_path, path)
+
+    def _write_clip(self, name: str, actors: list[str], seed: tuple[int, ...]) -> None:
+        frames, masks = (self.out / "moving" / folder / name for folder in (FRAME_FOLDER, MASK_FOLDER))
+        if frames.exists() or self._game is None:
+            return
+        drawn = clip(self._game, actors, self.side, seed)
+        partial_path = frames.parents[1] / f"{name}.partial"
+        for folder in (masks, partial_path):
+            folder.mkdir(parents=True, exist_ok=True)
+        for k, rgba in enumerate(drawn):
+            opaque = rgba[..., 3] > 127
+            colour = rgba[..., :3].copy()
+            # The ground is of the thing's own colour: what a JPEG smears over the edge does not show.
+            colour[~opaque] = colour[opaque].mean(0)
+            Image.fromarray(colour).save(partial_path / f"{k:05}.jpg", quality=95, subsampling=0)
+            write_index_png(masks / f"{k:05}.png", opaque.astype(np.uint8))
+        frames.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial_path, frames)
 
 
 _writers: list[Writer] = []
@@ -274,7 +371,7 @@ def _start(game: Path, out: Path, side: int, seed: int) -> None:
     _writers.append(Writer(game, out, side, seed))
 
 
-def _work(job: tuple[str, int]) -> None:
+def _work(job: tuple[str, int, bool]) -> None:
     _writers[0](job)
 
 
@@ -286,7 +383,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    jobs = [(kind, number) for kind, (_, count) in KINDS.items() for number in range(count)]
+    jobs = [(kind, number, False) for kind, (_, count) in KINDS.items() for number in range(count)]
+    jobs += [(kind, number, True) for kind, count in CLIPS.items() for number in range(count)]
     for kind in KINDS:
         (options.out / kind).mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")

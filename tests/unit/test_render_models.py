@@ -1,4 +1,4 @@
-"""`tools/render_models.py` on an archive made here: a box on two bones, of which one turns."""
+"""`tools/render_models.py` and `render_scenery.py` on an archive made here: a box on two bones, of which one turns."""
 
 import importlib
 import io
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts.artwork import ArtworkFolder
+from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.errors import InputError
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -34,6 +35,14 @@ def models(tools):
 @pytest.fixture(scope="module")
 def painter(tools):
     return tools[1]
+
+
+@pytest.fixture(scope="module")
+def scenery(tools):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module("render_scenery")
+    del sys.modules["render_scenery"]
 
 
 STILL = (0, 0, 0, 0, 0, 0, 1)
@@ -134,7 +143,7 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, paint
 
 def write(painter, archive, folder, number):
     (folder / "animals").mkdir(exist_ok=True)
-    painter.Writer(archive, folder, 96, 0)(("animals", number))
+    painter.Writer(archive, folder, 96, 0)(("animals", number, False))
     return folder / "animals" / f"{number:04}.png"
 
 
@@ -172,6 +181,62 @@ def test_a_drawing_that_is_killed_leaves_nothing_to_keep(painter, archive, tmp_p
     with Image.open(write(painter, archive, tmp_path, 0)) as picture:
         assert np.array(picture)[..., 3].any()
     assert [path.name for path in (tmp_path / "animals").iterdir()] == ["0000.png"]
+
+
+def test_clips_show_one_thing_that_moves(painter, archive, tmp_path):
+    for _ in range(2):
+        painter.Writer(archive, tmp_path, 96, 0)(("animals", 3, True))
+    clips = ClipFolders(tmp_path / "moving")
+    assert len(clips) == 1 and len(clips.clips[0]) == painter.POSES
+    clip = clips.clip(0, np.random.default_rng(0), painter.POSES)
+    assert clip.object_ids == (1,)
+    assert all(mask.any() for mask in clip.masks)
+    assert len({mask.tobytes() for mask in clip.masks}) > 1, "it moves"
+    red, green, _ = clip.frames[clip.masks > 0].astype(float).mean(0)
+    assert red > 2 * green
+
+
+def test_what_falls_to_pieces_while_it_moves_is_drawn_again(models, painter, archive, monkeypatch):
+    """The first drawing has two halves in its last frame."""
+    whole = np.zeros((60, 90, 4), np.uint8)
+    whole[5:55, 5:85] = 255
+    broken = whole.copy()
+    broken[:, 40:50] = 0
+    waiting = [[whole] * (painter.POSES - 1) + [broken], [whole] * painter.POSES]
+    monkeypatch.setattr(painter, "draw_poses", lambda *_: waiting.pop(0))
+    clip = painter.clip(models.Game(archive), ["fauna/box.xml"], 96, (0,))
+    assert clip.shape == (painter.POSES, 50 + 16, 80 + 16, 4) and not waiting
+
+
+def test_one_frame_holds_all_poses(models, painter):
+    pieces = [quad(models, 0.0, 1.0, 255, False)]
+    larger = [quad(models, 0.0, 2.0, 255, False)]
+    first, second = painter.draw_poses([pieces, larger], 64, np.random.default_rng(0))
+    assert first.shape == second.shape
+    assert (second[..., 3] > 127).sum() > 3.5 * (first[..., 3] > 127).sum()
+
+
+def test_places_have_no_holes_and_depend_on_the_seed_alone(tools, scenery, archive, tmp_path):
+    with pytest.raises(InputError, match=r"public\.zip lacks textures of ground, water or skies"):
+        scenery.Textures(tools[0].Game(archive))
+    with zipfile.ZipFile(archive, "a") as file:
+        for name, colour in (
+            ("terrain/types/grass.dds", (20, 160, 30)),
+            ("animated/water/one/normal0001.png", (90, 160, 250)),
+            ("skies/day/front.dds", (120, 170, 250)),
+        ):
+            grain = np.random.default_rng(0).integers(-15, 6, (32, 32, 1))
+            texture = io.BytesIO()
+            rgba = np.dstack((np.clip(colour + grain, 0, 255), np.full((32, 32), 255))).astype(np.uint8)
+            Image.fromarray(rgba).save(texture, "DDS")
+            file.writestr(f"art/textures/{name}.cached.dds", texture.getvalue())
+    textures = scenery.Textures(tools[0].Game(archive))
+    seen = [scenery.place(textures, 48, 64, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(picture.shape == (48, 64, 3) and picture.dtype == np.uint8 for picture in seen)
+    assert min(picture.max(-1).min() for picture in seen) > 10, "no pixel is left black"
+    greens = [np.mean(picture[..., 1] > picture[..., 2] + 20) for picture in seen]
+    assert max(greens) > 0.8 and min(greens) < 0.3
+    assert np.array_equal(seen[3], scenery.place(textures, 48, 64, np.random.default_rng(3)))
 
 
 def quad(models, depth, half, alpha, see_through):
