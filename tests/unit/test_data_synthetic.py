@@ -9,10 +9,11 @@ import pytest
 
 from masklet.data.clips import Clip, Joined
 from masklet.data.colours import NO_JITTER
-from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.finish import FinishRange, motion_kernel
 from masklet.data.synthetic.layers import Layer, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
+from masklet.data.synthetic.parts import draw_part, recolour_parts
 from masklet.data.synthetic.scenes import film, renumber
 from masklet.data.synthetic.shapes import draw_shape
 from masklet.data.synthetic.sprites import MARGIN, Sprite, cut_out
@@ -92,7 +93,7 @@ def test_the_nearer_thing_hides_the_farther():
     frame, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint16)
     for number, x in ((1, 0), (2, 10)):
         path = np.array([[1.0, 0, x], [0, 1, 0], [0, 0, 1]])
-        Layer(rgba, path[None], number).paint(frame, mask, 0)
+        Layer(rgba[None], path[None], number).paint(frame, mask, 0)
     assert mask[20].tolist() == [0] * 2 + [1] * 10 + [2] * 36 + [0] * 16
     assert (frame[20, :, 0] == 255 * (mask[20] > 0)).all()
 
@@ -193,6 +194,76 @@ def test_pictures_without_objects_are_passed_over():
 def test_disguises_are_filled_from_the_pictures_named():
     filled = [Disguises(Stills(), Black()).sprite(np.random.default_rng(seed)).colour.any() for seed in range(20)]
     assert 0 < sum(filled) < 20  # black pictures or procedural textures, never the stills' own red
+
+
+class Growing:
+    """A clip of a red bar that grows by 8 rows from frame to frame, upwards from the same foot."""
+
+    def __len__(self):
+        return 1
+
+    def clip(self, index, generator, num_frames):
+        frames, masks = np.zeros((num_frames, 96, 64, 3), np.uint8), np.zeros((num_frames, 96, 64), np.uint8)
+        for k in range(num_frames):
+            masks[k, 80 - 8 * (k + 1) : 80, 20:40] = 5
+        frames[masks == 5] = (255, 0, 0)
+        return Clip(frames, masks, "growing")
+
+
+def test_actors_keep_their_own_movement():
+    poses = Actors(Growing()).poses(np.random.default_rng(0), 4)
+    assert [(pose.alpha > 127).sum() for pose in poses] == [20 * 8 * k for k in (1, 2, 3, 4)]
+    assert {pose.alpha.shape for pose in poses} == {(32 + 2 * MARGIN, 20 + 2 * MARGIN)}
+    feet = {np.flatnonzero((pose.alpha > 127).any(1)).max() for pose in poses}
+    assert len(feet) == 1, "all are cut out by one box"
+    scenes = SyntheticClips(Black(), [(Actors(Growing()), 1.0)], 64, replace(PLAIN, sides=(0.6, 0.6)))
+    clip = scenes.clip(0, np.random.default_rng(1), 4)
+    grown = np.diff((clip.masks == 1).sum((1, 2)))
+    rows = 20 * 8 * (0.6 * 64 / 36) ** 2
+    assert np.allclose(grown, rows, rtol=0.1), "by as much in each frame, in a scene that stands still"
+    assert ((clip.frames[..., 0] > 127) == (clip.masks > 0)).mean() > 0.99
+    assert scenes.clip(0, np.random.default_rng(1), 1).masks.any()
+
+
+def test_actors_that_never_show_are_named():
+    with pytest.raises(InputError, match="black shows no object on its first frame"):
+        Actors(Black()).poses(np.random.default_rng(0), 1)
+
+
+def test_parts_take_other_colours_and_the_outline_stays():
+    red = Red().sprite(None)
+    blue = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    changed = []
+    for seed in range(40):
+        done = recolour_parts(red, blue, np.random.default_rng(seed))
+        assert np.array_equal(done.alpha, red.alpha)
+        inside = done.colour[red.alpha > 127].astype(int)
+        changed.append((np.abs(inside - (255, 0, 0)).sum(-1) > 30).mean())
+        share = draw_part(red.colour, red.alpha, np.random.default_rng(seed))[red.alpha > 127].mean()
+        assert share < 0.7
+    assert 0.3 < np.mean(changed) < 0.7
+    assert sum(share > 0.95 for share in changed) < 10, "some of nearly every thing stays as it was"
+    assert sum(share < 0.05 for share in changed) < 10, "of one lightness, it has no lightest part"
+    assert np.array_equal(red.colour, Red().sprite(None).colour), "the thing itself is not painted over"
+
+
+def test_things_have_parts_as_often_as_asked():
+    def colours(parts):
+        scene = replace(PLAIN, parts=parts, sides=(0.7, 0.7))
+        clips = SyntheticClips(Black(), [(Red(), 1.0)], 64, scene)
+        drawn = [clips.clip(0, np.random.default_rng(seed), 2) for seed in range(12)]
+        return [clip.frames[clip.masks > 0].astype(float).std(0).max() > 25 for clip in drawn]
+
+    assert not any(colours(0.0))
+    assert sum(colours(1.0)) > 8
+
+
+def test_scenery_takes_the_backgrounds_place_now_and_then():
+    scene = replace(PLAIN, objects=(0, 0), scenic=0.5)
+    clips = SyntheticClips(Stills(), [(Red(), 1.0)], 64, scene, Black())
+    names = [clips.clip(0, np.random.default_rng(seed), 1).name for seed in range(60)]
+    assert 15 < names.count("synthetic over black") < 45
+    assert set(names) == {"synthetic over black", "synthetic over still 0"}
 
 
 def test_a_picture_without_objects_is_pasted_whole():

@@ -101,3 +101,27 @@ def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):
     recipe = Recipe("r", CONVNET, (Stage("s", 1, 1e-3, (Part((scenes,)),), Augmentation(64)),))
     with pytest.raises(InputError, match="no such file or folder.*clipart"):
         check_sources(recipe)
+
+
+def test_actors_and_scenery_come_into_scenes(folders, tmp_path):
+    stills, _ = folders
+    clips = Source(str(write_clip(tmp_path / "clips", 5)))
+    places = tmp_path / "places" / "deep"
+    places.mkdir(parents=True)
+    Image.fromarray(np.full((90, 60, 3), (1, 200, 3), np.uint8)).save(places / "green.png")
+    scenery = (Source(str(tmp_path / "places"), cached=True),)
+    source = Synthetic((stills,), cut_outs=0.5, disguises=0, shapes=0, actors=(clips,), acting=0.5, scenery=scenery)
+    check_sources(recipe_of(source, 4))
+    scenes = open_synthetic(replace(source, parts=0.25), 64, tmp_path / "cache", 128)
+    np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.5])
+    assert scenes.scene.parts == 0.25
+    seen = {scenes.clip(0, np.random.default_rng(seed), 3).name for seed in range(30)}
+    assert sum("green.png" in name for name in seen) == 1 and len(seen) > 1
+
+
+def test_stills_cannot_act_and_scenery_is_looked_for_before_training_begins(folders, tmp_path):
+    stills, _ = folders
+    with pytest.raises(InputError, match=r"stills holds single pictures, not clips of 4 frames"):
+        check_sources(recipe_of(Synthetic((stills,), actors=(stills,)), 4))
+    with pytest.raises(InputError, match=r"places holds no pictures; looked for .*\.jpg"):
+        check_sources(recipe_of(Synthetic((stills,), scenery=(Source(str(tmp_path / "places")),)), 1))

@@ -30,7 +30,7 @@ def nano(
     stamps: Annotated[
         Path | None, DataPath(help="Tux Paint's rubber stamps (Debian: tuxpaint-stamps-default).")
     ] = None,
-    renders: Annotated[Path | None, DataPath(help="What tools/render_models.py draws of a game's models.")] = None,
+    renders: Annotated[Path | None, DataPath(help="What tools/render_models.py and render_scenery.py draw.")] = None,
     device: Device = "cpu",
     workers: Workers = 1,
     tensorboard: TensorBoard = False,

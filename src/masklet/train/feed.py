@@ -15,9 +15,10 @@ from masklet.data.batches import ClipBatch
 from masklet.data.cache import build_cache
 from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
+from masklet.data.layouts.pictures import PictureFolder
 from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
-from masklet.data.synthetic import CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import SpriteSource
 from masklet.data.transforms import Augmentation
@@ -76,14 +77,22 @@ def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augme
 
 def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
     """The data set of a source; stills that are `cached` are packed once, at most `side` pixels long, under `cache`."""
-    dataset = open_bare(source)
-    if source.cached and holds_stills(dataset):
-        folder = Path(source.path).resolve()
-        # Two folders may have one name, and an annotation file pictures in two places.
-        place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
-        packed = cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}"
-        dataset = build_cache(dataset, packed, side)
+    dataset = _cached(open_bare(source), source, cache, side)
     return Merged(dataset, source.merge) if source.merge else dataset
+
+
+def open_scenery(source: Source, cache: Path, side: int) -> ClipDataset:
+    """The pictures of a folder, without objects, cached as `open_source` does it."""
+    return _cached(PictureFolder(source.path), source, cache, side)
+
+
+def _cached(dataset: ClipDataset, source: Source, cache: Path, side: int) -> ClipDataset:
+    if not (source.cached and holds_stills(dataset)):
+        return dataset
+    folder = Path(source.path).resolve()
+    # Two folders may have one name, and an annotation file pictures in two places.
+    place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+    return build_cache(dataset, cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}", side)
 
 
 def open_bare(source: Source) -> ClipDataset:
@@ -94,23 +103,34 @@ def open_bare(source: Source) -> ClipDataset:
 def check_sources(recipe: Recipe) -> None:
     """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
     opened: dict[Source, ClipDataset] = {}
+
+    def check(entry: Source, frames: int) -> None:
+        bare = replace(entry, weight=1.0, merge=0.0, cached=False)  # what is opened does not depend on these
+        if bare not in opened:
+            opened[bare] = open_bare(bare)
+        if frames > 1 and holds_stills(opened[bare]):
+            raise InputError(
+                f"{entry.path} holds single pictures, not clips of {frames} frames; train on them with "
+                "frames=1 (--frames 1), or beside clips in a part of their own"
+            )
+
     for part in (part for stage in recipe.stages for part in stage.parts):
         for source in part.sources:
-            for entry in (*source.stills, *source.artwork) if isinstance(source, Synthetic) else (source,):
-                bare = replace(entry, weight=1.0, merge=0.0, cached=False)  # what is opened does not depend on these
-                if bare not in opened:
-                    opened[bare] = open_bare(bare)
-                if part.frames > 1 and entry is source and holds_stills(opened[bare]):
-                    raise InputError(
-                        f"{entry.path} holds single pictures, not clips of {part.frames} frames; train on them with "
-                        "frames=1 (--frames 1), or beside clips in a part of their own"
-                    )
+            if isinstance(source, Source):
+                check(source, part.frames)
+                continue
+            for entry in (*source.stills, *source.artwork):
+                check(entry, 1)
+            for entry in source.actors:
+                check(entry, part.frames)
+            for path in {entry.path for entry in source.scenery}:
+                PictureFolder(path)
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
     """Scenes of `size` x `size` pixels from the stills of a source."""
     stills = Joined([open_source(entry, cache, side) for entry in source.stills])
-    sprites: list[tuple[SpriteSource, float]] = [
+    sprites: list[tuple[SpriteSource | Actors, float]] = [
         (CutOuts(stills), source.cut_outs),
         (Disguises(stills), source.disguises),
         (Shapes(int(EXTENT * size), stills), source.shapes),
@@ -118,6 +138,9 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
     share = source.drawings / (sum(entry.weight for entry in source.artwork) or 1)
     for entry in source.artwork:
         sprites.append((CutOuts(open_source(entry, cache, side)), share * entry.weight))
+    share = source.acting / (sum(entry.weight for entry in source.actors) or 1)
+    for entry in source.actors:
+        sprites.append((Actors(open_source(entry, cache, side)), share * entry.weight))
     if source.font:
         sprites.append((Glyphs(source.font), source.glyphs))
     usual = MotionRange()
@@ -129,7 +152,9 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
         perspective=usual.perspective * source.motion,
         elastic=usual.elastic * source.motion,
     )
-    return SyntheticClips(stills, sprites, size, SceneRange(sides=source.sides, motion=motion))
+    scenery = Joined([open_scenery(entry, cache, side) for entry in source.scenery]) if source.scenery else None
+    scene = SceneRange(sides=source.sides, parts=source.parts, motion=motion)
+    return SyntheticClips(stills, sprites, size, scene, scenery)
 
 
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:

@@ -1,11 +1,11 @@
 """Synthetic clips with perfect masks: things cut out, drawn or borrowed, moved over pictures.
 
-`SyntheticClips` paints them; `CutOuts`, `Disguises`, `Shapes` and `Glyphs` supply the things.
+`SyntheticClips` paints them; `CutOuts`, `Actors`, `Disguises`, `Shapes` and `Glyphs` supply the things.
 """
 
 from masklet.data.synthetic.glyphs import Glyphs
 from masklet.data.synthetic.scenes import SceneRange, SyntheticClips
 from masklet.data.synthetic.shapes import Disguises, Shapes
-from masklet.data.synthetic.sprites import CutOuts
+from masklet.data.synthetic.sprites import Actors, CutOuts
 
-__all__ = ["CutOuts", "Disguises", "Glyphs", "SceneRange", "Shapes", "SyntheticClips"]
+__all__ = ["Actors", "CutOuts", "Disguises", "Glyphs", "SceneRange", "Shapes", "SyntheticClips"]

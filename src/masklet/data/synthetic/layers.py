@@ -32,12 +32,13 @@ class Shadow:
 class Layer:
     """One thing in a scene of t frames.
 
-    rgba: uint8 [h w 4]; paths: [t 3 3] from its pixels to the frame's, pixel centres at .5; object_id: its number in
-    the index masks; elastic: [t g g 2] displacements as shares of its box, or None for a rigid thing; softness: blur
-    of its edge in pixels; shutter: the part of the time between two frames over which motion smears it.
+    poses: uint8 [p h w 4], one for each frame or a single one; paths: [t 3 3] from its pixels to the frame's, pixel
+    centres at .5; object_id: its number in the index masks; elastic: [t g g 2] displacements as shares of its box, or
+    None for a rigid thing; softness: blur of its edge in pixels; shutter: the part of the time between two frames over
+    which motion smears it.
     """
 
-    rgba: NDArray[np.uint8]
+    poses: NDArray[np.uint8]
     paths: NDArray[np.float64]
     object_id: int
     elastic: NDArray[np.float32] | None = None
@@ -50,7 +51,9 @@ class Layer:
 
         A pixel belongs to the thing where it is at least half opaque.
         """
-        rgba = self.rgba if self.elastic is None else bend(self.rgba, self.elastic[k])
+        rgba = self.poses[k if len(self.poses) > 1 else 0]
+        if self.elastic is not None:
+            rgba = bend(rgba, self.elastic[k])
         if self.shadow is not None:
             _darken(frame, np.ascontiguousarray(rgba[..., 3]), self.paths[k], self.shadow)
         smear = self._smear(k)
@@ -76,7 +79,7 @@ class Layer:
         """Movement x, y of the thing's centre while the shutter is open, in pixels."""
         if not self.shutter or len(self.paths) == 1:
             return np.zeros(2)
-        height, width = self.rgba.shape[:2]
+        height, width = self.poses.shape[1:3]
         before, after = self.paths[max(k - 1, 0)], self.paths[min(k + 1, len(self.paths) - 1)]
         centre = np.array([[width / 2, height / 2]])
         step = (_place(after, centre) - _place(before, centre))[0] / (1 if k in (0, len(self.paths) - 1) else 2)

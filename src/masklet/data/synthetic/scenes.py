@@ -14,7 +14,8 @@ from masklet.data.colours import ColourJitter
 from masklet.data.synthetic.finish import FinishRange
 from masklet.data.synthetic.layers import Layer, Shadow, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
-from masklet.data.synthetic.sprites import Sprite, SpriteSource
+from masklet.data.synthetic.parts import recolour_parts
+from masklet.data.synthetic.sprites import Actors, Sprite, SpriteSource, draw_still
 from masklet.data.synthetic.textures import draw_texture
 from masklet.data.transforms import warp_mask, warp_picture
 from masklet.errors import InputError
@@ -30,8 +31,9 @@ class SceneRange:
     objects: least and most things pasted; sides: their longer side as a share of the frame; twin: probability that a
     thing comes twice, a second one for trackers to confuse it with; squash: the scene's aspect ratio, up to this
     factor both ways, as pictures are squashed to a square; view: the share of a background picture's sides that is
-    seen; plain: probability of a procedural background; soft_body, shadow, blend: probability that a thing bends, casts
-    a shadow, takes on the background's colours.
+    seen; plain, scenic: probability of a procedural background, and of scenery if there is any; soft_body, shadow,
+    blend, parts: probability that a thing bends, casts a shadow, takes on the background's colours, has parts of other
+    colours.
     """
 
     objects: tuple[int, int] = (1, 6)
@@ -40,9 +42,11 @@ class SceneRange:
     squash: float = 1.8
     view: tuple[float, float] = (0.45, 1.0)
     plain: float = 0.06
+    scenic: float = 0.3
     soft_body: float = 0.5
     shadow: float = 0.25
     blend: float = 0.5
+    parts: float = 0.0
     colour: ColourJitter = field(default=ColourJitter(0.25, 0.25, 0.4, 0.04, 0.03, 1.3))
     motion: MotionRange = field(default=MotionRange())
     finish: FinishRange = field(default=FinishRange())
@@ -52,16 +56,17 @@ class SyntheticClips:
     """Clips (or stills) of `size` x `size` pixels: things moved over pictures by a moving camera.
 
     backgrounds: pictures; their own objects, if they have masks, stay objects of the scene. sprites: sources of things
-    with the weight of each. Entry `index` takes that picture as the background; all else is drawn, so that the same
-    entry is another clip every time.
+    with the weight of each. scenery: pictures of places, which take the background's place now and then. Entry `index`
+    takes that picture as the background; all else is drawn, so that the same entry is another clip every time.
     """
 
     def __init__(
         self,
         backgrounds: ClipDataset,
-        sprites: Sequence[tuple[SpriteSource, float]],
+        sprites: Sequence[tuple[SpriteSource | Actors, float]],
         size: int,
         scene: SceneRange | None = None,
+        scenery: ClipDataset | None = None,
     ) -> None:
         if not sprites or not sum(weight for _, weight in sprites):
             raise InputError("synthetic clips need at least one source of sprites with a weight above 0")
@@ -70,6 +75,7 @@ class SyntheticClips:
         self.shares = np.array([weight for _, weight in sprites], np.float64) / sum(weight for _, weight in sprites)
         self.size = size
         self.scene = scene or SceneRange()
+        self.scenery = scenery
 
     def __len__(self) -> int:
         return len(self.backgrounds)
@@ -89,7 +95,10 @@ class SyntheticClips:
         return Clip(finished, masks, f"synthetic over {background.name}")
 
     def _background(self, index: int, generator: np.random.Generator) -> Clip:
-        if generator.random() >= self.scene.plain:
+        draw = generator.random() - self.scene.plain
+        if draw >= 0:
+            if self.scenery is not None and draw < self.scene.scenic:
+                return draw_still(self.scenery, generator)
             return self.backgrounds.clip(index, generator, 1)
         picture = draw_texture(self.size, self.size, generator)
         return Clip(picture[None], np.zeros((1, self.size, self.size), np.uint8), "a texture")
@@ -107,25 +116,39 @@ class SyntheticClips:
         things: list[_Thing] = []
         while len(things) < number:
             twin = bool(things) and generator.random() < self.scene.twin
-            things.append(things[-1] if twin else self._thing(picture, generator))
+            things.append(things[-1] if twin else self._thing(picture, len(times), generator))
         stretch = _stretch(self.scene.squash, generator)
         return [
             self._layer(thing, camera, times, first_id + place, stretch, generator)
             for place, thing in enumerate(things)
         ]
 
-    def _thing(self, picture: NDArray[np.uint8], generator: np.random.Generator) -> _Thing:
+    def _thing(self, picture: NDArray[np.uint8], num_frames: int, generator: np.random.Generator) -> _Thing:
         source = self.sources[generator.choice(len(self.sources), p=self.shares)]
         side = float(np.exp(generator.uniform(*np.log(self.scene.sides))))
-        sprite = source.sprite(generator).shrunk(side * self.size * self.scene.motion.growth)
-        colour = self.scene.colour.draw(generator).apply(sprite.colour)
-        if generator.random() < self.scene.blend:
-            colour = _harmonise(colour, sprite.alpha, picture, float(generator.uniform(0.1, 0.7)))
+        sprites = source.poses(generator, num_frames) if isinstance(source, Actors) else [source.sprite(generator)]
+        sprites = [sprite.shrunk(side * self.size * self.scene.motion.growth) for sprite in sprites]
+        sprites = self._recoloured(sprites, picture, generator)
         soft = generator.random() < self.scene.soft_body
-        rgba = prepare_rgba(Sprite(colour, sprite.alpha), soft_body=soft)
+        poses = np.stack([prepare_rgba(sprite, soft_body=soft) for sprite in sprites])
         if generator.random() < 0.5:
-            rgba = np.ascontiguousarray(rgba[:, ::-1])
-        return _Thing(rgba, side, soft)
+            poses = np.ascontiguousarray(poses[:, :, ::-1])
+        return _Thing(poses, side, soft)
+
+    def _recoloured(
+        self, sprites: list[Sprite], picture: NDArray[np.uint8], generator: np.random.Generator
+    ) -> list[Sprite]:
+        """The poses of one thing in other colours, all alike."""
+        colour = np.concatenate([sprite.colour for sprite in sprites])
+        alpha = np.concatenate([sprite.alpha for sprite in sprites])
+        colour = self.scene.colour.draw(generator).apply(colour)
+        if generator.random() < self.scene.blend:
+            colour = _harmonise(colour, alpha, picture, float(generator.uniform(0.1, 0.7)))
+        recoloured = [Sprite(part, sprite.alpha) for part, sprite in zip(np.split(colour, len(sprites)), sprites)]
+        if not self.scene.parts or generator.random() >= self.scene.parts:
+            return recoloured
+        chance = int(generator.integers(2**63))
+        return [recolour_parts(sprite, picture, np.random.default_rng(chance)) for sprite in recoloured]
 
     def _layer(
         self,
@@ -138,12 +161,12 @@ class SyntheticClips:
     ) -> Layer:
         motion = self.scene.motion
         path = draw_path(times, generator, motion, side=thing.side, centre=generator.uniform(0.1, 0.9, 2))
-        height, width = thing.rgba.shape[:2]
+        height, width = thing.poses.shape[1:3]
         longest = max(height, width)
         to_box = np.array([[1 / longest, 0, -width / 2 / longest], [0, 1 / longest, -height / 2 / longest], [0, 0, 1]])
         casts = generator.random() < self.scene.shadow
         return Layer(
-            rgba=thing.rgba,
+            poses=thing.poses,
             paths=np.diag([self.size, self.size, 1.0]) @ camera @ path @ stretch @ to_box,
             object_id=object_id,
             elastic=draw_elastic(times, generator, motion.elastic) if thing.soft else None,
@@ -155,9 +178,9 @@ class SyntheticClips:
 
 @dataclass(frozen=True, eq=False)
 class _Thing:
-    """A sprite made ready: uint8 [h w 4], its longer side as a share of the frame, whether it bends."""
+    """A sprite made ready: uint8 [p h w 4], its longer side as a share of the frame, whether it bends."""
 
-    rgba: NDArray[np.uint8]
+    poses: NDArray[np.uint8]
     side: float
     soft: bool
 

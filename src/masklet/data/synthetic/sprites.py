@@ -10,6 +10,7 @@ import numpy as np
 
 from masklet.data.clips import Clip, ClipDataset
 from masklet.data.prompts import tight_box
+from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,6 +83,28 @@ class CutOuts:
         return Sprite(clip.frames[0].copy(), clear_margin(np.full(clip.size, 255, np.uint8)))
 
 
+class Actors:
+    """Objects cut out of annotated clips with their own movement: legs that walk, a wheel that turns, a body that turns
+    its side.
+    """
+
+    def __init__(self, clips: ClipDataset, *, min_share: float = 0.01) -> None:
+        self.clips = clips
+        self.min_share = min_share
+
+    def poses(self, generator: np.random.Generator, num_frames: int) -> list[Sprite]:
+        """A random object of a random clip in `num_frames` successive frames, all cut out by one box.
+
+        Raises `InputError` where many clips show no object on their first frames.
+        """
+        for _ in range(MAX_DRAWS):
+            clip = self.clips.clip(int(generator.integers(len(self.clips))), generator, num_frames)
+            objects = large_objects(clip, self.min_share)
+            if len(objects):
+                return cut_out_poses(clip, int(generator.choice(objects)))
+        raise InputError(f"{clip.name} shows no object on its first frame, nor did {MAX_DRAWS - 1} clips before it")
+
+
 def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
     """The objects that cover at least `min_share` of a still, or else the largest one, if there is any."""
     areas = np.bincount(clip.masks[0].ravel())
@@ -91,12 +114,20 @@ def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
 
 def cut_out(clip: Clip, object_id: int) -> Sprite:
     """Object `object_id` of a still, with its surroundings of a few pixels in clear."""
-    mask = (clip.masks[0] == object_id).astype(np.uint8) * 255
-    x0, y0, x1, y1 = tight_box(mask > 0).astype(int)
+    return cut_out_poses(clip, object_id)[0]
+
+
+def cut_out_poses(clip: Clip, object_id: int) -> list[Sprite]:
+    """Object `object_id` on every frame of a clip that shows it, by the box around all it covers."""
+    masks = clip.masks == object_id
+    x0, y0, x1, y1 = tight_box(masks.any(0)).astype(int)
     sides = (MARGIN, MARGIN, MARGIN, MARGIN)
-    alpha = cv2.copyMakeBorder(mask[y0:y1, x0:x1], *sides, cv2.BORDER_CONSTANT, value=0)
-    colour = cv2.copyMakeBorder(clip.frames[0, y0:y1, x0:x1], *sides, cv2.BORDER_REPLICATE)
-    return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+    poses = []
+    for frame, mask in zip(clip.frames, masks.astype(np.uint8) * 255):
+        alpha = cv2.copyMakeBorder(mask[y0:y1, x0:x1], *sides, cv2.BORDER_CONSTANT, value=0)
+        colour = cv2.copyMakeBorder(frame[y0:y1, x0:x1], *sides, cv2.BORDER_REPLICATE)
+        poses.append(Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8)))
+    return poses
 
 
 def clear_margin(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
