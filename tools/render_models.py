@@ -21,8 +21,8 @@ from PIL import Image
 
 from game_models import Array, Game, Moment, Piece, build
 from masklet.data.layouts.artwork import SIDES, framed, object_mask
-from masklet.data.layouts.clip_folders import FRAME_FOLDER, MASK_FOLDER
 from masklet.errors import InputError
+from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER
 from masklet.io.palette import write_index_png
 
 KINDS: dict[str, tuple[tuple[str, ...], int]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -130,6 +131,7 @@ def test_bad_data_are_named_in_one_line(tmp_path, workers):
 
 def test_pictures_are_compared_on_the_models_device(stills, tmp_path, monkeypatch):
     seen = []
+    monkeypatch.setattr("masklet.train.loop.find_tensorboard", Mock())
     monkeypatch.setattr(watch, "open_tensorboard", lambda run: Mock())
     monkeypatch.setattr(watch, "compare", lambda model, batch: seen.append(batch.pixels.device.type))
     run = Run(stills_recipe(stills, 2), tmp_path, replace(PACE, tensorboard=True, picture_every=1))
@@ -266,6 +268,13 @@ def test_only_the_encoder_computes_in_half_precision_where_that_is_asked(stills,
         )
     run._forward_backward(*Feed(stage, 0, tmp_path / "cache")[0], stage, 0)
     assert seen == {"image_encoder": torch.bfloat16, "sam_mask_decoder": torch.float32}
+
+
+def test_tensorboard_that_is_missing_is_missed_before_anything_is_written(stills, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(DeviceError, match=r"pip install 'masklet\[train\]'"):
+        Run.begin(stills_recipe(stills, 2), tmp_path / "run", replace(PACE, tensorboard=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard_gets_scalars_and_pictures(stills, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def build_cache(
         if (ready.longest_side, ready.most_paintings, len(ready)) == (longest_side, most, len(dataset)):
             return ready
     # Processes that train together may build one cache at once: they write the same bytes, each to a file of its own.
-    partial = f"partial-{os.getpid()}"
+    partial = f"partial-{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         entries = _pack(dataset, folder / f"pictures.bin.{partial}", longest_side, most, on_progress)

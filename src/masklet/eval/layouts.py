@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from masklet.data.layouts.clip_folders import FRAME_FOLDER, MASK_FOLDER, RESOLUTIONS
 from masklet.errors import InputError
 from masklet.eval.truth import VOID, AnnotatedClip, IndexClip, LayeredClip
 from masklet.io import sav_folder
+from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
 from masklet.io.documents import read_json
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.natural import natural_key
@@ -116,19 +116,15 @@ def _roots(root: Path) -> tuple[Path | None, Path]:
     """Where the clips' pictures and masks are; a folder of masks alone is its own root."""
     for frames, masks in ((sav_folder.FRAME_FOLDER, sav_folder.MASK_FOLDER), (FRAME_FOLDER, MASK_FOLDER)):
         if (root / masks).is_dir():
-            return (_resolution(root / frames) if (root / frames).is_dir() else None), _resolution(root / masks)
+            return (clip_root(root / frames) if (root / frames).is_dir() else None), clip_root(root / masks)
     return None, root
-
-
-def _resolution(folder: Path) -> Path:
-    return next((folder / name for name in RESOLUTIONS if (folder / name).is_dir()), folder)
 
 
 def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple[list[str], str | None]:
     split = None
     if not names:
         split = next((name for name in SPLITS if (root / name).is_file()), None)
-        names = _split_names(root / split) if split else sorted(folders, key=natural_key)
+        names = list(read_clip_list(root / split)) if split else sorted(folders, key=natural_key)
         if not names:
             raise InputError(f"{root}/{split} lists no clip; there are {len(folders)}: {sorted(folders)[:8]}")
     missing = [name for name in names if name not in folders]
@@ -136,15 +132,6 @@ def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple
         source = f", which {split} lists" if split else ""
         raise InputError(f"no masks for clip {missing[0]!r}{source}; there are {len(folders)}: {sorted(folders)[:8]}")
     return list(names), split
-
-
-def _split_names(path: Path) -> list[str]:
-    """Clips of a list: a name a line, or DAVIS 2016's lines `/JPEGImages/480p/CLIP/00000.jpg ...`."""
-    names = []
-    for line in path.read_text().splitlines():
-        first = line.split()[0] if line.split() else ""
-        names.append(first.split("/")[-2] if "/" in first else first)
-    return list(dict.fromkeys(name for name in names if name))
 
 
 def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) -> str:

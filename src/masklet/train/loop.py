@@ -23,7 +23,7 @@ from masklet.train.lora import add_low_rank_updates, freeze, merge_low_rank_upda
 from masklet.train.objective import BatchLoss, Scalars
 from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
 from masklet.train.recipe import Part, Recipe, Stage, load_recipe, save_recipe
-from masklet.train.watch import Watch, mean_scalars
+from masklet.train.watch import Watch, find_tensorboard, mean_scalars
 
 if TYPE_CHECKING:
     from masklet.data.batches import ClipBatch
@@ -75,8 +75,10 @@ class Run:
     ) -> None:
         """started: take the weights that the recipe starts from, which a state to be loaded would only replace.
 
-        Raises `DeviceError` for a device that is not there.
+        Raises `DeviceError` for a device that is not there, and where TensorBoard is wanted and not installed.
         """
+        if pace.tensorboard:
+            find_tensorboard()
         self.recipe = recipe
         self.folder = folder
         self.pace = pace

@@ -86,13 +86,18 @@ def mean_scalars(steps: list[dict[str, float]]) -> dict[str, float]:
     return {name: _mean([step[name] for step in steps if name in step]) for name in names}
 
 
-def open_tensorboard(run: Run) -> SummaryWriter:
-    """A writer into the run's folder. Raises `DeviceError` where TensorBoard is not installed."""
+def find_tensorboard() -> type[SummaryWriter]:
+    """TensorBoard's writer. Raises `DeviceError` where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DeviceError("TensorBoard is not installed: pip install 'masklet[train]'") from error
-    return SummaryWriter(run.folder, purge_step=run.step + 1)  # hides what a killed run wrote after its last state
+    return SummaryWriter
+
+
+def open_tensorboard(run: Run) -> SummaryWriter:
+    """A writer into the run's folder."""
+    return find_tensorboard()(run.folder, purge_step=run.step + 1)  # hides what a killed run wrote after its last state
 
 
 def _mean(values: list[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -10,14 +10,11 @@ from masklet.data.clips import Clip, choose_shown_frames
 from masklet.data.layouts.pairs import MASK_SUFFIXES, files_by_stem
 from masklet.data.reading import read_frames, read_index_mask
 from masklet.errors import InputError
+from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.natural import natural_key
 from masklet.io.palette import read_index_png
 from masklet.types import Size
-
-FRAME_FOLDER, MASK_FOLDER = "JPEGImages", "Annotations"
-RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
-"""Folders that DAVIS has between these two and the clips; the first one found is taken."""
 
 TRAIN_LISTS = tuple(
     f"ImageSets/{name}train.txt" for name in ("2017/", "2016/", "480p/", "Full-Resolution/", "1080p/", "")
@@ -72,7 +69,7 @@ def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path,
 
     Raises `InputError` as `ClipFolders` does.
     """
-    frame_root, mask_root = _resolution(root / FRAME_FOLDER), _resolution(root / MASK_FOLDER)
+    frame_root, mask_root = clip_root(root / FRAME_FOLDER), clip_root(root / MASK_FOLDER)
     train_list = next((path for name in TRAIN_LISTS if (path := root / name).is_file()), None)
     if train_lists and train_list:
         folders = _listed_clips(train_list, frame_root)
@@ -84,29 +81,17 @@ def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path,
 
 
 def _listed_clips(train_list: Path, frame_root: Path) -> list[Path]:
-    """The folders in `frame_root` that a list names, by name.
-
-    A line is a clip's name (DAVIS 2017), or the paths of a frame, `/JPEGImages/480p/CLIP/00000.jpg ...` (DAVIS 2016).
-    """
-    folders = set()
-    try:
-        lines = train_list.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the list of clips {train_list}: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        first = line.split()[0]
-        name = PurePosixPath(first).parent.name if "/" in first else first
-        if not name or not (frame_root / name).is_dir():
+    """The folders in `frame_root` that a list names, by name."""
+    names = read_clip_list(train_list)
+    for name, number in names.items():
+        if not (frame_root / name).is_dir():
             raise InputError(
-                f"{train_list}, line {number}, names the clip {name or first!r}, but there is no folder "
-                f"{frame_root / (name or first)}; add the clip, or take the line out"
+                f"{train_list}, line {number}, names the clip {name!r}, but there is no folder {frame_root / name}; "
+                "add the clip, or take the line out"
             )
-        folders.add(frame_root / name)
-    if not folders:
+    if not names:
         raise InputError(f"{train_list} names no clip; delete it to train on all in {frame_root}")
-    return sorted(folders)
+    return sorted(frame_root / name for name in names)
 
 
 def _find_pairs(frame_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
@@ -118,7 +103,3 @@ def _find_pairs(frame_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]
     if lonely:
         raise InputError(f"{masks[lonely[0]]} has no picture {frame_folder / lonely[0]}.jpg")
     return [(pictures[stem], masks[stem]) for stem in sorted(masks, key=natural_key)]
-
-
-def _resolution(folder: Path) -> Path:
-    return next((folder / name for name in RESOLUTIONS if (folder / name).is_dir()), folder)

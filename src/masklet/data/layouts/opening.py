@@ -6,7 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from masklet.data.clips import ClipDataset
-from masklet.data.layouts import clip_folders
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
 from masklet.data.layouts.clip_folders import ClipFolders
@@ -14,7 +13,7 @@ from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
-from masklet.io import sav_folder
+from masklet.io import davis, sav_folder
 from masklet.io.formats import read_annotations, recognise, yolo
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.sav import Kind
@@ -98,7 +97,7 @@ def _beside_pictures(documents: list[Path]) -> bool:
 
 
 def _is_clip_folders(path: Path) -> bool:
-    return (path / clip_folders.FRAME_FOLDER).is_dir() and (path / clip_folders.MASK_FOLDER).is_dir()
+    return (path / davis.FRAME_FOLDER).is_dir() and (path / davis.MASK_FOLDER).is_dir()
 
 
 def _is_sav(path: Path) -> bool:
