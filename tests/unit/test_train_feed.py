@@ -125,3 +125,12 @@ def test_stills_cannot_act_and_scenery_is_looked_for_before_training_begins(fold
         check_sources(recipe_of(Synthetic((stills,), actors=(stills,)), 4))
     with pytest.raises(InputError, match=r"places holds no pictures; looked for .*\.jpg"):
         check_sources(recipe_of(Synthetic((stills,), scenery=(Source(str(tmp_path / "places")),)), 1))
+
+
+def test_packing_that_takes_long_is_heard_of(folders, tmp_path, monkeypatch, capsys):
+    stills, _ = folders
+    monkeypatch.setattr("masklet.train.feed.PACKING_SECONDS", -1.0)
+    open_source(replace(stills, cached=True), tmp_path / "cache", 64)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("stills: 2/2")
+    open_source(replace(stills, cached=True), tmp_path / "cache", 64)
+    assert not capsys.readouterr().out, "what is packed already is not packed again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +28,9 @@ from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 
 CACHE_SCALE = 2
 """Stills are cached at twice the training size: a crop may show half of one without blur."""
+
+PACKING_SECONDS = 5.0
+"""Packing stills is heard of after so long."""
 
 EXTENT = 0.6
 """Procedural shapes are drawn this large, relative to the frame."""
@@ -92,7 +96,21 @@ def _cached(dataset: ClipDataset, source: Source, cache: Path, side: int) -> Cli
     folder = Path(source.path).resolve()
     # Two folders may have one name, and an annotation file pictures in two places.
     place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
-    return build_cache(dataset, cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}", side)
+    packed = cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}"
+    return build_cache(dataset, packed, side, on_progress=_Packing(folder))
+
+
+class _Packing:
+    """Says every few seconds how far the packing of a folder's stills has come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._said > PACKING_SECONDS:
+            print(f"packing the pictures of {self.folder}: {done}/{total}", flush=True)
+            self._said = time.monotonic()
 
 
 def open_bare(source: Source) -> ClipDataset:
