@@ -4,7 +4,9 @@
 
 The models are those of the strategy game 0 A.D. (Wildfire Games, CC BY-SA 3.0; Debian: 0ad-data): animals, people on
 foot and mounted, engines of war, buildings and rocks, each drawn in random poses of its animations, from random sides,
-in random XX"""
+in random light; and clips of animals and people on the move, in the folders of DAVIS. Number i of a kind depends on
+the seed and i alone. The package itself does not need this; `masklet train nano --renders renders` does.
+"""
 
 from __future__ import annotations
 
@@ -269,7 +271,7 @@ def _nothing_drawn(game: Game, actors: list[str]) -> InputError:
     )
 
 
-def clip(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
+def moving(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
     """A random actor that moves while the eye goes round it: uint8 RGBA [`POSES` h w 4].
 
     Raises `InputError` where none of many can be drawn.
@@ -315,6 +317,15 @@ def keep_largest(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return np.pad(kept[y : y + height, x : x + width], ((2, 2), (2, 2), (0, 0)))
 
 
+@dataclass(frozen=True)
+class Job:
+    """Picture number n of a kind, or a clip."""
+
+    kind: str
+    number: int
+    moving: bool = False
+
+
 class Writer:
     """Draws pictures and clips into a folder; one by one in processes of its own."""
 
@@ -322,44 +333,42 @@ class Writer:
         self.game_path, self.out, self.side, self.seed = game, out, side, seed
         self._game: Game | None = None
 
-    def __call__(self, job: tuple[str, int, bool]) -> None:
-        """Draw picture (or clip, where the last is true) number n of a kind, unless it is there."""
-        kind, number, moving = job
+    def __call__(self, job: Job) -> None:
+        """Draw a picture or a clip, unless it is there."""
         if self._game is None:
             cv2.setNumThreads(1)
             self._game = Game(self.game_path)
-        actors = self._game.actors(KINDS[kind][0])
-        seed = (self.seed, list(KINDS).index(kind), number)
-        if moving:
-            self._write_clip(f"{kind}-{number:04}", actors, (*seed, 1))
+        seed = (self.seed, list(KINDS).index(job.kind), job.number)
+        if job.moving:
+            self._write_clip(self._game, job, (*seed, 1))
         else:
-            self._write_picture(self.out / kind / f"{number:04}.png", actors, seed)
+            self._write_picture(self._game, job, seed)
 
-    def _write_picture(self, path: Path, actors: list[str], seed: tuple[int, ...]) -> None:
-        if path.exists() or self._game is None:
+    def _write_picture(self, game: Game, job: Job, seed: tuple[int, ...]) -> None:
+        path = self.out / job.kind / f"{job.number:04}.png"
+        if path.exists():
             return
-        drawn = picture(self._game, actors, self.side, seed)
+        drawn = picture(game, game.actors(KINDS[job.kind][0]), self.side, seed)
         # What is there is kept the next time, so it must be whole.
         partial_path = path.with_name(f"{path.name}.partial")
         partial_path.write_bytes(cv2.imencode(".png", drawn[..., [2, 1, 0, 3]])[1].tobytes())
         os.replace(partial_path, path)
 
-    def _write_clip(self, name: str, actors: list[str], seed: tuple[int, ...]) -> None:
+    def _write_clip(self, game: Game, job: Job, seed: tuple[int, ...]) -> None:
+        name = f"{job.kind}-{job.number:04}"
         frames, masks = (self.out / "moving" / folder / name for folder in (FRAME_FOLDER, MASK_FOLDER))
-        if frames.exists() or self._game is None:
+        if frames.exists():
             return
-        drawn = clip(self._game, actors, self.side, seed)
         partial_path = frames.parents[1] / f"{name}.partial"
-        for folder in (masks, partial_path):
+        for folder in (frames.parent, masks, partial_path):
             folder.mkdir(parents=True, exist_ok=True)
-        for k, rgba in enumerate(drawn):
+        for k, rgba in enumerate(moving(game, game.actors(KINDS[job.kind][0]), self.side, seed)):
             opaque = rgba[..., 3] > 127
             colour = rgba[..., :3].copy()
             # The ground is of the thing's own colour: what a JPEG smears over the edge does not show.
             colour[~opaque] = colour[opaque].mean(0)
             Image.fromarray(colour).save(partial_path / f"{k:05}.jpg", quality=95, subsampling=0)
             write_index_png(masks / f"{k:05}.png", opaque.astype(np.uint8))
-        frames.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial_path, frames)
 
 
@@ -371,7 +380,7 @@ def _start(game: Path, out: Path, side: int, seed: int) -> None:
     _writers.append(Writer(game, out, side, seed))
 
 
-def _work(job: tuple[str, int, bool]) -> None:
+def _work(job: Job) -> None:
     _writers[0](job)
 
 
@@ -383,8 +392,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    jobs = [(kind, number, False) for kind, (_, count) in KINDS.items() for number in range(count)]
-    jobs += [(kind, number, True) for kind, count in CLIPS.items() for number in range(count)]
+    jobs = [Job(kind, number) for kind, (_, count) in KINDS.items() for number in range(count)]
+    jobs += [Job(kind, number, moving=True) for kind, count in CLIPS.items() for number in range(count)]
     for kind in KINDS:
         (options.out / kind).mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")

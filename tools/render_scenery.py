@@ -100,8 +100,8 @@ def _lie(
     x = (across * np.cos(turn) - along[:, None] * np.sin(turn) + offset[0]) * side
     y = (across * np.sin(turn) + along[:, None] * np.cos(turn) + offset[1]) * side
     # The texture is taken ever smaller where more of it falls on one pixel.
-    steps = np.hypot(np.gradient(x, axis=0), np.gradient(y, axis=0)) if horizon < height else np.ones_like(x)
-    level = np.log2(np.maximum(np.maximum(steps, np.hypot(np.gradient(x, axis=1), np.gradient(y, axis=1))), 1))
+    down, aside = (np.hypot(np.gradient(x, axis=axis), np.gradient(y, axis=axis)) for axis in (0, 1))
+    level = np.log2(np.maximum(np.maximum(down, aside), 1))
     result, small = np.zeros((height, width, 3), np.float32), surface
     for number in range(7):
         scale = small.shape[1] / side

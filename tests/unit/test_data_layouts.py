@@ -17,6 +17,7 @@ from masklet.data.layouts.pairs import PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
+from masklet.io.davis import read_clip_list
 from masklet.io.palette import write_index_png
 from masklet.io.sav import SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
@@ -221,6 +222,15 @@ def test_only_the_clips_to_train_on_are_opened(tmp_path, name, lines):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"cannot read the list of clips .*train\.txt"):
         open_dataset(tmp_path)
+
+
+def test_lists_of_clips_are_read_however_they_were_written(tmp_path):
+    path = tmp_path / "val.txt"
+    path.write_bytes(b"\xef\xbb\xbfbear\r\n\r\ndog/\n/JPEGImages/480p/ant/00000.jpg /Annotations/ant/00000.png\nbear\n")
+    assert read_clip_list(path) == {"bear": 1, "dog": 3, "ant": 4}
+    path.write_text("bear\n/00000.jpg\n")
+    with pytest.raises(InputError, match=r"val\.txt, line 2, names no clip: '/00000\.jpg'; write CLIP"):
+        read_clip_list(path)
 
 
 def test_the_list_of_2017_goes_before_that_of_2016(tmp_path):

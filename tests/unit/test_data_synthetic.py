@@ -197,7 +197,7 @@ def test_disguises_are_filled_from_the_pictures_named():
 
 
 class Growing:
-    """A clip of a red bar that grows by 8 rows from frame to frame, upwards from the same foot."""
+    """A clip of a red bar that grows by 4 rows upwards and 4 downwards from frame to frame."""
 
     def __len__(self):
         return 1
@@ -205,7 +205,7 @@ class Growing:
     def clip(self, index, generator, num_frames):
         frames, masks = np.zeros((num_frames, 96, 64, 3), np.uint8), np.zeros((num_frames, 96, 64), np.uint8)
         for k in range(num_frames):
-            masks[k, 80 - 8 * (k + 1) : 80, 20:40] = 5
+            masks[k, 48 - 4 * (k + 1) : 48 + 4 * (k + 1), 20:40] = 5
         frames[masks == 5] = (255, 0, 0)
         return Clip(frames, masks, "growing")
 
@@ -213,20 +213,60 @@ class Growing:
 def test_actors_keep_their_own_movement():
     poses = Actors(Growing()).poses(np.random.default_rng(0), 4)
     assert [(pose.alpha > 127).sum() for pose in poses] == [20 * 8 * k for k in (1, 2, 3, 4)]
-    assert {pose.alpha.shape for pose in poses} == {(32 + 2 * MARGIN, 20 + 2 * MARGIN)}
-    feet = {np.flatnonzero((pose.alpha > 127).any(1)).max() for pose in poses}
-    assert len(feet) == 1, "all are cut out by one box"
+    assert len({pose.alpha.shape for pose in poses}) == 1
     scenes = SyntheticClips(Black(), [(Actors(Growing()), 1.0)], 64, replace(PLAIN, sides=(0.6, 0.6)))
     clip = scenes.clip(0, np.random.default_rng(1), 4)
-    grown = np.diff((clip.masks == 1).sum((1, 2)))
-    rows = 20 * 8 * (0.6 * 64 / 36) ** 2
-    assert np.allclose(grown, rows, rtol=0.1), "by as much in each frame, in a scene that stands still"
+    areas = (clip.masks == 1).sum((1, 2))
+    assert np.allclose(areas / areas[-1], [0.25, 0.5, 0.75, 1], atol=0.05)
     assert ((clip.frames[..., 0] > 127) == (clip.masks > 0)).mean() > 0.99
     assert scenes.clip(0, np.random.default_rng(1), 1).masks.any()
 
 
+class Crossing(Growing):
+    """A disc that comes from outside, crosses the picture by 12 pixels a frame and swings up and down by 3; every pixel
+    of it is as light as it lies to the right within the disc."""
+
+    def clip(self, index, generator, num_frames):
+        frames, masks = np.zeros((num_frames, 96, 64, 3), np.uint8), np.zeros((num_frames, 96, 64), np.uint8)
+        for k in range(num_frames):
+            centre = (12 * k - 4, 40 + 3 * (k % 2))
+            cv2.circle(masks[k], centre, 10, 1, -1)
+            frames[k] = 100 + 8 * np.clip(np.arange(64) - centre[0], -12, 12)[:, None]
+        return Clip(frames, masks, "crossing")
+
+
+def test_actors_leave_their_way_across_the_picture_behind():
+    poses = Actors(Crossing()).poses(np.random.default_rng(0), 5)
+    height, width = poses[0].alpha.shape
+    assert width <= 21 + 2 * MARGIN + 8, "as wide as the disc, with a little for what the edge cut off"
+    assert 21 + 3 <= height - 2 * MARGIN <= 21 + 6, "with room for the swing, which is its own"
+    places = [np.argwhere(pose.alpha > 127).mean(0) for pose in poses[1:]]
+    assert np.ptp([column for _, column in places]) < 6, "of 36, though the edge cuts the first off"
+    assert 2 <= np.ptp([row for row, _ in places]) <= 4
+    assert (poses[0].alpha > 127).sum() < 0.6 * (poses[2].alpha > 127).sum(), "what was beyond the edge stays unseen"
+
+
+def test_paint_goes_along_with_what_moves():
+    poses = Actors(Crossing()).poses(np.random.default_rng(0), 5)[2:]
+    scene = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    changes = []
+    for seed in range(20):
+        painted = recolour_parts(poses, scene, np.random.default_rng(seed))
+        by_place = []
+        for before, after in zip(poses, painted):
+            inside = before.alpha > 127
+            assert np.array_equal(before.alpha, after.alpha)
+            # The colour that each lightness of the disc, which is a place on it, was given.
+            lightness = before.colour[inside][:, 0]
+            colours = after.colour[inside].astype(float)
+            by_place.append([colours[lightness == value].mean(0) for value in range(60, 140, 8)])
+        assert np.ptp(by_place, 0).max() < 60
+        changes.append(np.abs(by_place[0] - np.arange(60, 140, 8)[:, None]).max())
+    assert np.median(changes) > 40
+
+
 def test_actors_that_never_show_are_named():
-    with pytest.raises(InputError, match="black shows no object on its first frame"):
+    with pytest.raises(InputError, match="black shows no object on its first frame, like all of 20 draws"):
         Actors(Black()).poses(np.random.default_rng(0), 1)
 
 
@@ -235,7 +275,7 @@ def test_parts_take_other_colours_and_the_outline_stays():
     blue = np.full((64, 64, 3), (0, 0, 255), np.uint8)
     changed = []
     for seed in range(40):
-        done = recolour_parts(red, blue, np.random.default_rng(seed))
+        (done,) = recolour_parts([red], blue, np.random.default_rng(seed))
         assert np.array_equal(done.alpha, red.alpha)
         inside = done.colour[red.alpha > 127].astype(int)
         changed.append((np.abs(inside - (255, 0, 0)).sum(-1) > 30).mean())
@@ -248,14 +288,14 @@ def test_parts_take_other_colours_and_the_outline_stays():
 
 
 def test_things_have_parts_as_often_as_asked():
-    def colours(parts):
-        scene = replace(PLAIN, parts=parts, sides=(0.7, 0.7))
+    def colours(share):
+        scene = replace(PLAIN, recolour=share, sides=(0.7, 0.7))
         clips = SyntheticClips(Black(), [(Red(), 1.0)], 64, scene)
-        drawn = [clips.clip(0, np.random.default_rng(seed), 2) for seed in range(12)]
+        drawn = [clips.clip(0, np.random.default_rng(seed), 2) for seed in range(16)]
         return [clip.frames[clip.masks > 0].astype(float).std(0).max() > 25 for clip in drawn]
 
     assert not any(colours(0.0))
-    assert sum(colours(1.0)) > 8
+    assert 3 < sum(colours(0.5)) < 9 < sum(colours(1.0))
 
 
 def test_scenery_takes_the_backgrounds_place_now_and_then():

@@ -143,7 +143,7 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, paint
 
 def write(painter, archive, folder, number):
     (folder / "animals").mkdir(exist_ok=True)
-    painter.Writer(archive, folder, 96, 0)(("animals", number, False))
+    painter.Writer(archive, folder, 96, 0)(painter.Job("animals", number))
     return folder / "animals" / f"{number:04}.png"
 
 
@@ -183,9 +183,13 @@ def test_a_drawing_that_is_killed_leaves_nothing_to_keep(painter, archive, tmp_p
     assert [path.name for path in (tmp_path / "animals").iterdir()] == ["0000.png"]
 
 
-def test_clips_show_one_thing_that_moves(painter, archive, tmp_path):
+@pytest.mark.parametrize(("step", "drift"), [((0.3, 0.3), 0.0), ((0.0, 0.0), 40.0)])
+def test_clips_show_one_thing_that_moves(painter, archive, tmp_path, monkeypatch, step, drift):
+    """Either its bones move, or the eye goes round it."""
+    monkeypatch.setattr(painter, "STEP", step)
+    monkeypatch.setattr(painter, "DRIFT", drift)
     for _ in range(2):
-        painter.Writer(archive, tmp_path, 96, 0)(("animals", 3, True))
+        painter.Writer(archive, tmp_path, 96, 0)(painter.Job("animals", 3, moving=True))
     clips = ClipFolders(tmp_path / "moving")
     assert len(clips) == 1 and len(clips.clips[0]) == painter.POSES
     clip = clips.clip(0, np.random.default_rng(0), painter.POSES)
@@ -196,6 +200,13 @@ def test_clips_show_one_thing_that_moves(painter, archive, tmp_path):
     assert red > 2 * green
 
 
+def test_clips_depend_on_the_seed_alone(models, painter, archive):
+    game = models.Game(archive)
+    first, other = (painter.moving(game, ["fauna/box.xml"], 64, (0, seed)) for seed in (1, 2))
+    assert np.array_equal(first, painter.moving(models.Game(archive), ["fauna/box.xml"], 64, (0, 1)))
+    assert first.shape != other.shape or not np.array_equal(first, other)
+
+
 def test_what_falls_to_pieces_while_it_moves_is_drawn_again(models, painter, archive, monkeypatch):
     """The first drawing has two halves in its last frame."""
     whole = np.zeros((60, 90, 4), np.uint8)
@@ -204,7 +215,7 @@ def test_what_falls_to_pieces_while_it_moves_is_drawn_again(models, painter, arc
     broken[:, 40:50] = 0
     waiting = [[whole] * (painter.POSES - 1) + [broken], [whole] * painter.POSES]
     monkeypatch.setattr(painter, "draw_poses", lambda *_: waiting.pop(0))
-    clip = painter.clip(models.Game(archive), ["fauna/box.xml"], 96, (0,))
+    clip = painter.moving(models.Game(archive), ["fauna/box.xml"], 96, (0,))
     assert clip.shape == (painter.POSES, 50 + 16, 80 + 16, 4) and not waiting
 
 

@@ -109,22 +109,23 @@ def test_actors_and_scenery_come_into_scenes(folders, tmp_path):
     places = tmp_path / "places" / "deep"
     places.mkdir(parents=True)
     Image.fromarray(np.full((90, 60, 3), (1, 200, 3), np.uint8)).save(places / "green.png")
-    scenery = (Source(str(tmp_path / "places"), cached=True),)
+    scenery = (str(tmp_path / "places"),)
     source = Synthetic((stills,), cut_outs=0.5, disguises=0, shapes=0, actors=(clips,), acting=0.5, scenery=scenery)
     check_sources(recipe_of(source, 4))
-    scenes = open_synthetic(replace(source, parts=0.25), 64, tmp_path / "cache", 128)
+    scenes = open_synthetic(replace(source, recolour=0.25), 64, tmp_path / "cache", 128)
     np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.5])
-    assert scenes.scene.parts == 0.25
+    assert scenes.scene.recolour == 0.25
     seen = {scenes.clip(0, np.random.default_rng(seed), 3).name for seed in range(30)}
     assert sum("green.png" in name for name in seen) == 1 and len(seen) > 1
 
 
 def test_stills_cannot_act_and_scenery_is_looked_for_before_training_begins(folders, tmp_path):
     stills, _ = folders
-    with pytest.raises(InputError, match=r"stills holds single pictures, not clips of 4 frames"):
+    with pytest.raises(InputError, match=r"stills holds single pictures, not clips of 4 frames; actors move"):
         check_sources(recipe_of(Synthetic((stills,), actors=(stills,)), 4))
-    with pytest.raises(InputError, match=r"places holds no pictures; looked for .*\.jpg"):
-        check_sources(recipe_of(Synthetic((stills,), scenery=(Source(str(tmp_path / "places")),)), 1))
+    check_sources(recipe_of(Synthetic((stills,), actors=(stills,)), 1))
+    with pytest.raises(InputError, match=r"no such folder of pictures: .*places"):
+        check_sources(recipe_of(Synthetic((stills,), scenery=(str(tmp_path / "places"),)), 1))
 
 
 def test_packing_that_takes_long_is_heard_of(folders, tmp_path, monkeypatch, capsys):
@@ -134,3 +135,14 @@ def test_packing_that_takes_long_is_heard_of(folders, tmp_path, monkeypatch, cap
     assert capsys.readouterr().out.splitlines()[-1].endswith("stills: 2/2")
     open_source(replace(stills, cached=True), tmp_path / "cache", 64)
     assert not capsys.readouterr().out, "what is packed already is not packed again"
+
+
+def test_one_folder_may_be_stills_and_scenery(folders, tmp_path):
+    stills, _ = folders
+    source = Synthetic((replace(stills, cached=True),), shapes=1.0, scenery=(stills.path,))
+    scenes = open_synthetic(source, 64, tmp_path / "cache", 128)
+    generator = np.random.default_rng(0)
+    assert all(scenes.backgrounds.clip(k, generator, 1).masks.any() for k in range(len(scenes.backgrounds)))
+    assert len(scenes.scenery) == 2 * len(scenes.backgrounds), "pictures and their masks, all as pictures"
+    assert not any(scenes.scenery.clip(k, generator, 1).masks.any() for k in range(len(scenes.scenery)))
+    assert scenes.clip(0, generator, 1).frames.any()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,15 +55,16 @@ def build_cache(
         ready = CachedStills(folder)
         if (ready.longest_side, ready.most_paintings, len(ready)) == (longest_side, most, len(dataset)):
             return ready
-    # Processes that train together may build one cache at once: they write the same bytes, each to a file of its own.
-    partial = f"partial-{uuid.uuid4().hex}"
+    # Processes that train together on one machine may build one cache at once: each writes the same bytes to a folder
+    # of its own, and moves them over those of the others.
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        entries = _pack(dataset, folder / f"pictures.bin.{partial}", longest_side, most, on_progress)
-        os.replace(folder / f"pictures.bin.{partial}", folder / "pictures.bin")
-        index = {"format": FORMAT, "longest_side": longest_side, "paintings": most, "entries": entries}
-        (folder / f"index.json.{partial}").write_text(json.dumps(index))
-        os.replace(folder / f"index.json.{partial}", folder / "index.json")
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=folder) as partial:
+            entries = _pack(dataset, Path(partial) / "pictures.bin", longest_side, most, on_progress)
+            index = {"format": FORMAT, "longest_side": longest_side, "paintings": most, "entries": entries}
+            (Path(partial) / "index.json").write_text(json.dumps(index))
+            for name in ("pictures.bin", "index.json"):
+                os.replace(Path(partial) / name, folder / name)
     except OSError as error:
         raise OutputError(f"cannot write the cache {folder}: {error}") from error
     return CachedStills(folder)

@@ -21,7 +21,7 @@ from masklet.data.mix import Batches, Mix, start_worker
 from masklet.data.mix import Source as MixSource
 from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.motion import MotionRange
-from masklet.data.synthetic.sprites import SpriteSource
+from masklet.data.synthetic.sprites import MovingSource, SpriteSource
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError, MaskletError
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
@@ -81,21 +81,24 @@ def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augme
 
 def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
     """The data set of a source; stills that are `cached` are packed once, at most `side` pixels long, under `cache`."""
-    dataset = _cached(open_bare(source), source, cache, side)
+    dataset = open_bare(source)
+    if source.cached and holds_stills(dataset):
+        folder = Path(source.path).resolve()
+        # Two folders may have one name, and an annotation file pictures in two places.
+        place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+        dataset = _pack(dataset, folder, place, cache, side)
     return Merged(dataset, source.merge) if source.merge else dataset
 
 
-def open_scenery(source: Source, cache: Path, side: int) -> ClipDataset:
-    """The pictures of a folder, without objects, cached as `open_source` does it."""
-    return _cached(PictureFolder(source.path), source, cache, side)
+def open_scenery(path: str, cache: Path, side: int) -> ClipDataset:
+    """The pictures of a folder as places without objects, packed as `open_source` does it."""
+    folder = Path(path).resolve()
+    # The same folder may be open as a source with its masks, too.
+    return _pack(PictureFolder(path), folder, f"{folder} without masks", cache, side)
 
 
-def _cached(dataset: ClipDataset, source: Source, cache: Path, side: int) -> ClipDataset:
-    if not (source.cached and holds_stills(dataset)):
-        return dataset
-    folder = Path(source.path).resolve()
-    # Two folders may have one name, and an annotation file pictures in two places.
-    place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+def _pack(dataset: ClipDataset, folder: Path, place: str, cache: Path, side: int) -> ClipDataset:
+    """place: what tells these stills from all others."""
     packed = cache / f"{folder.name}-{zlib.crc32(place.encode()):08x}"
     return build_cache(dataset, packed, side, on_progress=_Packing(folder))
 
@@ -121,34 +124,36 @@ def open_bare(source: Source) -> ClipDataset:
 def check_sources(recipe: Recipe) -> None:
     """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
     opened: dict[Source, ClipDataset] = {}
+    scenery: set[str] = set()
 
-    def check(entry: Source, frames: int) -> None:
+    def check(entry: Source, frames: int, advice: str) -> None:
         bare = replace(entry, weight=1.0, merge=0.0, cached=False)  # what is opened does not depend on these
         if bare not in opened:
             opened[bare] = open_bare(bare)
         if frames > 1 and holds_stills(opened[bare]):
             raise InputError(
-                f"{entry.path} holds single pictures, not clips of {frames} frames; train on them with "
-                "frames=1 (--frames 1), or beside clips in a part of their own"
+                f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}"
             )
 
     for part in (part for stage in recipe.stages for part in stage.parts):
         for source in part.sources:
             if isinstance(source, Source):
-                check(source, part.frames)
+                advice = "train on them with frames=1 (--frames 1), or beside clips in a part of their own"
+                check(source, part.frames, advice)
                 continue
             for entry in (*source.stills, *source.artwork):
-                check(entry, 1)
+                check(entry, 1, "")
             for entry in source.actors:
-                check(entry, part.frames)
-            for path in {entry.path for entry in source.scenery}:
-                PictureFolder(path)
+                check(entry, part.frames, "actors move: name clips here, and single pictures as stills or artwork")
+            scenery.update(source.scenery)
+    for path in sorted(scenery):
+        PictureFolder(path)
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
     """Scenes of `size` x `size` pixels from the stills of a source."""
     stills = Joined([open_source(entry, cache, side) for entry in source.stills])
-    sprites: list[tuple[SpriteSource | Actors, float]] = [
+    sprites: list[tuple[SpriteSource | MovingSource, float]] = [
         (CutOuts(stills), source.cut_outs),
         (Disguises(stills), source.disguises),
         (Shapes(int(EXTENT * size), stills), source.shapes),
@@ -171,7 +176,7 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
         elastic=usual.elastic * source.motion,
     )
     scenery = Joined([open_scenery(entry, cache, side) for entry in source.scenery]) if source.scenery else None
-    scene = SceneRange(sides=source.sides, parts=source.parts, motion=motion)
+    scene = SceneRange(sides=source.sides, recolour=source.recolour, motion=motion)
     return SyntheticClips(stills, sprites, size, scene, scenery)
 
 

@@ -77,12 +77,12 @@ class Run:
 
         Raises `DeviceError` for a device that is not there, and where TensorBoard is wanted and not installed.
         """
-        if pace.tensorboard:
-            find_tensorboard()
         self.recipe = recipe
         self.folder = folder
         self.pace = pace
         self.rank, self.world_size = _join_processes(str(device))
+        if pace.tensorboard and self.rank == 0:
+            find_tensorboard()
         self.device = choose_device(device)
         torch.manual_seed(recipe.seed)
         model = make_model(recipe, started=started).to(self.device)

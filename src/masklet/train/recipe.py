@@ -57,7 +57,7 @@ class Synthetic:
     not count), may be none; actors: annotated clips whose objects are cut out with their movement, which share `acting`
     likewise; scenery: folders of pictures without masks, backgrounds now and then; motion: how far things and the
     camera move in a clip, relative to `MotionRange`, which suits longer clips; sides: least and most length of a thing
-    as a share of the frame; parts: how often parts of a thing get other colours.
+    as a share of the frame; recolour: how often parts of a thing get other colours.
     """
 
     stills: tuple[Source, ...]
@@ -71,10 +71,10 @@ class Synthetic:
     font: str | None = None
     artwork: tuple[Source, ...] = ()
     actors: tuple[Source, ...] = ()
-    scenery: tuple[Source, ...] = ()
+    scenery: tuple[str, ...] = ()
     motion: float = 1.0
     sides: tuple[float, float] = SceneRange.sides
-    parts: float = SceneRange.parts
+    recolour: float = SceneRange.recolour
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,15 @@ from masklet.io.images import IMAGE_SUFFIXES, read_image
 class PictureFolder:
     """The pictures in `folder` and the folders below it, as stills without objects.
 
-    Raises `InputError` where there are none.
+    All pictures count, masks beside them too. Raises `InputError` where there are none.
     """
 
     only_stills = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(f"no such folder of pictures: {self.folder}")
         self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not self.paths:
             raise InputError(f"{self.folder} holds no pictures; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")

@@ -6,6 +6,7 @@ parts looks more like its surroundings than like the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -22,28 +23,40 @@ if TYPE_CHECKING:
 MOST_PARTS = 3
 
 
-def recolour_parts(sprite: Sprite, picture: NDArray[np.uint8], generator: np.random.Generator) -> Sprite:
-    """`sprite` with one to three of its parts in other colours.
+def recolour_parts(
+    sprites: Sequence[Sprite], picture: NDArray[np.uint8], generator: np.random.Generator
+) -> list[Sprite]:
+    """The poses of one thing (or its only one) with one to three of its parts in other colours.
 
-    picture: the scene behind it [H W 3], whose colours and pieces some parts take on.
+    picture: the scene behind it [H W 3], whose colours and pieces some parts take on. Paint must go along with what
+    moves: parts of a thing in several poses are those of one lightness, and are tinted, not filled.
     """
-    result, alpha = sprite.colour, sprite.alpha
+    # All poses as one tall picture, so that one lightness is one part in each of them.
+    colour = np.concatenate([sprite.colour for sprite in sprites])
+    alpha = np.concatenate([sprite.alpha for sprite in sprites])
+    moving = len(sprites) > 1
     for _ in range(int(generator.integers(1, MOST_PARTS + 1))):
-        part = draw_part(result, alpha, generator)[..., None]
-        filling = _FILLINGS[generator.choice(len(_FILLINGS), p=_SHARES)](result, alpha, picture, generator)
-        result = np.rint(result + part * (filling.astype(np.float32) - result)).astype(np.uint8)
-    return Sprite(result, alpha)
+        part = draw_part(colour, alpha, generator, by_lightness=moving)[..., None]
+        fill = _tint if moving else _FILLINGS[generator.choice(len(_FILLINGS), p=_SHARES)]
+        filling = fill(colour, alpha, picture, generator)
+        colour = np.rint(colour + part * (filling.astype(np.float32) - colour)).astype(np.uint8)
+    return [Sprite(part, sprite.alpha) for part, sprite in zip(np.split(colour, len(sprites)), sprites)]
 
 
 def draw_part(
-    colour: NDArray[np.uint8], alpha: NDArray[np.uint8], generator: np.random.Generator
+    colour: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    generator: np.random.Generator,
+    *,
+    by_lightness: bool = False,
 ) -> NDArray[np.float32]:
     """How much each pixel [h w] belongs to a random part, 0..1: a fifth to three fifths of the thing.
 
-    The part lies to one side of a bent line, in a few large spots, or where the thing is lightest or darkest.
+    The part is where the thing is lightest or darkest or, unless `by_lightness`, may lie to one side of a bent line or
+    in a few large spots.
     """
     height, width = alpha.shape
-    draw = generator.random()
+    draw = generator.uniform(0.7 if by_lightness else 0.0, 1.0)
     if draw < 0.4:
         angle, bend = generator.uniform(0, 2 * np.pi), generator.uniform(0, 0.6)
         rows, columns = np.mgrid[:height, :width].astype(np.float32) / max(height, width)
@@ -52,7 +65,7 @@ def draw_part(
     elif draw < 0.7:
         field = fractal_noise(height, width, generator, cells=int(generator.integers(1, 5)), octaves=2)
     else:
-        smooth = cv2.GaussianBlur(colour, (0, 0), 1 + 0.02 * max(height, width))
+        smooth = cv2.GaussianBlur(colour, (0, 0), 1 + 0.02 * width)
         field = smooth.astype(np.float32) @ GREY_WEIGHTS * (1 if draw < 0.85 else -1)
     inside = field[alpha > 127]
     level = np.quantile(inside, generator.uniform(0.4, 0.8)) if inside.size else 0.5

@@ -15,7 +15,7 @@ from masklet.data.synthetic.finish import FinishRange
 from masklet.data.synthetic.layers import Layer, Shadow, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
 from masklet.data.synthetic.parts import recolour_parts
-from masklet.data.synthetic.sprites import Actors, Sprite, SpriteSource, draw_still
+from masklet.data.synthetic.sprites import MovingSource, Sprite, SpriteSource, draw_still
 from masklet.data.synthetic.textures import draw_texture
 from masklet.data.transforms import warp_mask, warp_picture
 from masklet.errors import InputError
@@ -32,8 +32,8 @@ class SceneRange:
     thing comes twice, a second one for trackers to confuse it with; squash: the scene's aspect ratio, up to this
     factor both ways, as pictures are squashed to a square; view: the share of a background picture's sides that is
     seen; plain, scenic: probability of a procedural background, and of scenery if there is any; soft_body, shadow,
-    blend, parts: probability that a thing bends, casts a shadow, takes on the background's colours, has parts of other
-    colours.
+    blend, recolour: probability that a thing bends, casts a shadow, takes on the background's colours, has parts of
+    other colours.
     """
 
     objects: tuple[int, int] = (1, 6)
@@ -46,7 +46,7 @@ class SceneRange:
     soft_body: float = 0.5
     shadow: float = 0.25
     blend: float = 0.5
-    parts: float = 0.0
+    recolour: float = 0.0
     colour: ColourJitter = field(default=ColourJitter(0.25, 0.25, 0.4, 0.04, 0.03, 1.3))
     motion: MotionRange = field(default=MotionRange())
     finish: FinishRange = field(default=FinishRange())
@@ -63,7 +63,7 @@ class SyntheticClips:
     def __init__(
         self,
         backgrounds: ClipDataset,
-        sprites: Sequence[tuple[SpriteSource | Actors, float]],
+        sprites: Sequence[tuple[SpriteSource | MovingSource, float]],
         size: int,
         scene: SceneRange | None = None,
         scenery: ClipDataset | None = None,
@@ -95,13 +95,13 @@ class SyntheticClips:
         return Clip(finished, masks, f"synthetic over {background.name}")
 
     def _background(self, index: int, generator: np.random.Generator) -> Clip:
-        draw = generator.random() - self.scene.plain
-        if draw >= 0:
-            if self.scenery is not None and draw < self.scene.scenic:
-                return draw_still(self.scenery, generator)
-            return self.backgrounds.clip(index, generator, 1)
-        picture = draw_texture(self.size, self.size, generator)
-        return Clip(picture[None], np.zeros((1, self.size, self.size), np.uint8), "a texture")
+        draw = generator.random()
+        if draw < self.scene.plain:
+            picture = draw_texture(self.size, self.size, generator)
+            return Clip(picture[None], np.zeros((1, self.size, self.size), np.uint8), "a texture")
+        if self.scenery is not None and draw < self.scene.plain + self.scene.scenic:
+            return draw_still(self.scenery, generator)
+        return self.backgrounds.clip(index, generator, 1)
 
     def _layers(
         self,
@@ -126,7 +126,10 @@ class SyntheticClips:
     def _thing(self, picture: NDArray[np.uint8], num_frames: int, generator: np.random.Generator) -> _Thing:
         source = self.sources[generator.choice(len(self.sources), p=self.shares)]
         side = float(np.exp(generator.uniform(*np.log(self.scene.sides))))
-        sprites = source.poses(generator, num_frames) if isinstance(source, Actors) else [source.sprite(generator)]
+        if isinstance(source, MovingSource):
+            sprites = source.poses(generator, num_frames)
+        else:
+            sprites = [source.sprite(generator)]
         sprites = [sprite.shrunk(side * self.size * self.scene.motion.growth) for sprite in sprites]
         sprites = self._recoloured(sprites, picture, generator)
         soft = generator.random() < self.scene.soft_body
@@ -145,10 +148,9 @@ class SyntheticClips:
         if generator.random() < self.scene.blend:
             colour = _harmonise(colour, alpha, picture, float(generator.uniform(0.1, 0.7)))
         recoloured = [Sprite(part, sprite.alpha) for part, sprite in zip(np.split(colour, len(sprites)), sprites)]
-        if not self.scene.parts or generator.random() >= self.scene.parts:
-            return recoloured
-        chance = int(generator.integers(2**63))
-        return [recolour_parts(sprite, picture, np.random.default_rng(chance)) for sprite in recoloured]
+        if self.scene.recolour and generator.random() < self.scene.recolour:
+            return recolour_parts(recoloured, picture, generator)
+        return recoloured
 
     def _layer(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -53,6 +53,15 @@ class SpriteSource(Protocol):
         ...
 
 
+@runtime_checkable
+class MovingSource(Protocol):
+    """Anything that draws things with a movement of their own at random. Must be picklable."""
+
+    def poses(self, generator: np.random.Generator, num_frames: int) -> list[Sprite]:
+        """One thing in `num_frames` poses of one size; all chance comes from `generator`."""
+        ...
+
+
 class CutOuts:
     """Objects cut out of still pictures with masks.
 
@@ -86,6 +95,8 @@ class CutOuts:
 class Actors:
     """Objects cut out of annotated clips with their own movement: legs that walk, a wheel that turns, a body that turns
     its side.
+
+    min_share: objects below this share of their picture are too coarse to enlarge.
     """
 
     def __init__(self, clips: ClipDataset, *, min_share: float = 0.01) -> None:
@@ -93,16 +104,18 @@ class Actors:
         self.min_share = min_share
 
     def poses(self, generator: np.random.Generator, num_frames: int) -> list[Sprite]:
-        """A random object of a random clip in `num_frames` successive frames, all cut out by one box.
+        """A random object of a random clip in `num_frames` successive frames; clear where it is out of sight.
 
-        Raises `InputError` where many clips show no object on their first frames.
+        Raises `InputError` where many draws show no object on the first frame.
         """
         for _ in range(MAX_DRAWS):
             clip = self.clips.clip(int(generator.integers(len(self.clips))), generator, num_frames)
             objects = large_objects(clip, self.min_share)
             if len(objects):
                 return cut_out_poses(clip, int(generator.choice(objects)))
-        raise InputError(f"{clip.name} shows no object on its first frame, nor did {MAX_DRAWS - 1} clips before it")
+        raise InputError(
+            f"{clip.name} shows no object on its first frame, like all of {MAX_DRAWS} draws from this data set"
+        )
 
 
 def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
@@ -118,16 +131,42 @@ def cut_out(clip: Clip, object_id: int) -> Sprite:
 
 
 def cut_out_poses(clip: Clip, object_id: int) -> list[Sprite]:
-    """Object `object_id` on every frame of a clip that shows it, by the box around all it covers."""
+    """Object `object_id` on every frame of a clip, by a box of one size; clear on frames that do not show it.
+
+    The box follows the object's steady movement across the picture, which is the scene's to give it, and no other.
+    """
     masks = clip.masks == object_id
-    x0, y0, x1, y1 = tight_box(masks.any(0)).astype(int)
-    sides = (MARGIN, MARGIN, MARGIN, MARGIN)
-    poses = []
-    for frame, mask in zip(clip.frames, masks.astype(np.uint8) * 255):
-        alpha = cv2.copyMakeBorder(mask[y0:y1, x0:x1], *sides, cv2.BORDER_CONSTANT, value=0)
-        colour = cv2.copyMakeBorder(frame[y0:y1, x0:x1], *sides, cv2.BORDER_REPLICATE)
-        poses.append(Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8)))
-    return poses
+    steps = _steady_movement(masks)
+    boxes = np.stack([tight_box(mask) - np.tile(step, 2) for mask, step in zip(masks, steps) if mask.any()]).astype(int)
+    corner, size = boxes[:, :2].min(0), boxes[:, 2:].max(0) - boxes[:, :2].min(0)
+    return [_cut(frame, mask, corner + step, size) for frame, mask, step in zip(clip.frames, masks, steps)]
+
+
+def _cut(
+    frame: NDArray[np.uint8], mask: NDArray[np.bool_], corner: NDArray[np.int64], size: NDArray[np.int64]
+) -> Sprite:
+    """What `mask` [H W] shows in a box with its upper left `corner` x, y, which may reach beyond the picture."""
+    outside = int(max(0, -corner.min(), (corner + size - mask.shape[::-1]).max()))
+    sides = (outside,) * 4
+    x, y = corner + outside
+    width, height = size
+    window = (slice(y, y + height), slice(x, x + width))
+    shown = cv2.copyMakeBorder(mask.astype(np.uint8) * 255, *sides, cv2.BORDER_CONSTANT, value=0)[window]
+    colour = cv2.copyMakeBorder(frame, *sides, cv2.BORDER_REPLICATE)[window]
+    margins = (MARGIN,) * 4
+    alpha = cv2.copyMakeBorder(shown, *margins, cv2.BORDER_CONSTANT, value=0)
+    colour = cv2.copyMakeBorder(colour, *margins, cv2.BORDER_REPLICATE)
+    return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+
+
+def _steady_movement(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How far x, y the object of `masks` [t H W] has come at each frame if it went evenly: [t 2] whole pixels."""
+    shown = np.flatnonzero(masks.any((1, 2)))
+    if len(shown) < 2:
+        return np.zeros((len(masks), 2), np.int64)
+    centres = np.stack([tight_box(masks[k]).reshape(2, 2).mean(0) for k in shown])
+    speed = np.polyfit(shown, centres, 1)[0]
+    return np.rint((np.arange(len(masks)) - shown[0])[:, None] * speed).astype(np.int64)
 
 
 def clear_margin(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
