@@ -96,7 +96,7 @@ SAM2_LARGE = ModelConfig("sam2-large", _LARGE, signed_pointer_time=False)
 NANO = ModelConfig(
     "nano",
     ConvNetConfig(widths=(32, 64, 128, 256), depths=(2, 2, 5, 2), global_blocks=2),
-    image_size=384,
+    image_size=448,
     width=128,
     memory_layers=2,
     feedforward=512,

@@ -25,7 +25,10 @@ STAMPS = ("animals", "clothes", "food", "hobbies", "household", "plants", "sport
 
 
 RENDERS = {"animals": 0.8, "people": 0.5, "buildings": 0.1, "things": 0.2}
-"""The folders that `tools/render_models.py` writes, and how often each is drawn from."""
+"""The folders of stills that `tools/render_models.py` writes, and how often each is drawn from."""
+
+MOVING, PLACES = "moving", "places"
+"""The folder of clips that it writes, and that of `tools/render_scenery.py`."""
 
 
 def nano(
@@ -35,15 +38,19 @@ def nano(
     stamps: Path | None = None,
     renders: Path | None = None,
 ) -> Recipe:
-    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, four times over.
+    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, five times over.
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
-    `tools/render_models.py` draws of a game's models. The lengths are those that the weights in the package were
-    trained with, from "128 again" on by two processes. They came about in pieces: the first eight stages computed in
-    float32 and drew every drawing, not every folder of them, equally often; "192 lively" and "192 close" began with the
-    averaged weights in half precision and a fresh optimiser; the trunk got its global attention at "192 close".
-    The result is a mean of the weights after the last two stages at full size.
+    `tools/render_models.py` and `tools/render_scenery.py` draw of a game's models and textures. The lengths are those
+    that the weights in the package were trained with, from "128 again" on by two processes. The result is a mean of the
+    weights after three stages at full size.
+
+    They came about in pieces: the first eight stages computed in float32 and drew every drawing, not every folder of
+    them, equally often; "192 lively", "192 close" and "192 parted" began with weights in half precision and a fresh
+    optimiser, the last with the mean of those after "384" (once) and "384 modelled" (three times); the trunk got its
+    global attention at "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with
+    their limbs.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -68,7 +75,13 @@ def nano(
     modelled = _artwork(renders, RENDERS)
     drawn = lively.drawings + (0.6 if modelled else 0.0)
     solid = replace(near, artwork=(*near.artwork, *modelled), drawings=drawn, disguises=0.15, shapes=0.15)
+    parted = replace(solid, recolour=0.4)
+    acted = parted
+    if renders is not None:
+        acted = replace(parted, actors=(Source(str(renders / MOVING), max_stride=2),), acting=0.6)
+        acted = replace(acted, scenery=(str(renders / PLACES),))
     stills = partial(_stills, photographs)
+    tight = partial(_stills, photographs, jitter=0.05)
     return Recipe(
         "nano",
         NANO,
@@ -95,10 +108,17 @@ def nano(
                 _close("384 modelled", 384, 1150, 4e-4, 0.01, (stills(solid, 5, 1, 3), _long_clips(solid, 1, 6, 1.0))),
                 fixed_statistics=True,
             ),
+            _close("192 parted", 192, 1000, 8e-4, 0.9, (tight(parted, 16, 1, 1), _long_clips(parted, 3, 5, 0.8))),
+            _close("192 acted", 192, 1700, 8e-4, 0.6, (tight(acted, 16, 1, 1), _long_clips(acted, 3, 5, 0.8))),
+            _close("256 acted", 256, 900, 6e-4, 0.6, (tight(acted, 10, 1, 2), _long_clips(acted, 2, 6, 1.0))),
+            replace(
+                _close("448 acted", 448, 1200, 4e-4, 0.01, (tight(acted, 4, 1, 3), _long_clips(acted, 1, 6, 1.0))),
+                fixed_statistics=True,
+            ),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
         precision="bfloat16 encoder",
-        blended=(Share("384"), Share("384 modelled", 3.0)),
+        blended=(Share("384"), Share("384 modelled", 3.0), Share("448 acted", 20.0)),
     )
 
 
@@ -116,9 +136,10 @@ def _stills(
     objects: int,
     corrections: int,
     weight: float = 0.5,
+    jitter: float = Annotator.box_jitter,
 ) -> Part:
     """Batches of pictures on which boxes and clicks are corrected."""
-    annotator = Annotator(mask_share=0.0, box_share=0.5, corrections=corrections)
+    annotator = Annotator(mask_share=0.0, box_share=0.5, corrections=corrections, box_jitter=jitter)
     return Part((*photographs, scenes), clips, sessions=2, objects=objects, weight=weight, annotator=annotator)
 
 
