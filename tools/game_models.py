@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from masklet.errors import InputError
+
 Array = NDArray[np.float64]
 
 MAX_DEPTH = 4
@@ -78,11 +80,14 @@ class Piece:
 
 
 class Game:
-    """The game's archive."""
+    """The game's archive. Raises `InputError` where it cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.archive = zipfile.ZipFile(path)
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"cannot open {path} as the game's public.zip: {error}") from error
         self.names = frozenset(self.archive.namelist())
 
     def actors(self, prefixes: tuple[str, ...]) -> list[str]:

@@ -392,6 +392,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
+    Game(options.game)  # what cannot be opened is said before anything is written
     jobs = [Job(kind, number) for kind, (_, count) in KINDS.items() for number in range(count)]
     jobs += [Job(kind, number, moving=True) for kind, count in CLIPS.items() for number in range(count)]
     for kind in KINDS:
@@ -405,4 +406,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

@@ -142,8 +142,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(576, 768), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     textures = Textures(Game(options.game))
+    options.out.mkdir(parents=True, exist_ok=True)
     for number in range(options.count):
         path = options.out / f"{number:04}.jpg"
         if path.exists():
@@ -158,4 +158,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

@@ -267,6 +267,13 @@ def test_nothing_is_missing_behind_what_is_clear(models, painter, monkeypatch, a
     assert (drawn[8:-8, 8:-8, 3] == 255).all()
 
 
+def test_what_is_no_archive_is_named(models, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a zip")
+    for name in ("notes.txt", "missing.zip"):
+        with pytest.raises(InputError, match=rf"cannot open .*{name} as the game's public\.zip"):
+            models.Game(tmp_path / name)
+
+
 def test_an_archive_that_holds_nothing_to_draw_is_named(models, painter, archive):
     with pytest.raises(InputError, match=r"of 0 actors in .*public\.zip none could be drawn"):
         painter.picture(models.Game(archive), [], 96, (0,))
