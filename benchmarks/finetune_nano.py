@@ -4,8 +4,8 @@
 
 DATA holds pictures `NAME.jpg` with index masks `NAME.png`. Twenty of them, evenly spaced through the sorted names, are
 trained on; up to twenty others are scored before and after, each object by the IoU of the mask from its tight box. The
-script fails where the mean does not rise by at least MARGIN, as on single garments (`fashion`), which `nano` hardly
-knows; on what it knows well, such as `nuclei`, there is less to gain.
+script fails where the mean does not rise by at least MARGIN, as on single garments (`fashion`), which `nano` is
+poor at; on what it knows well, such as `nuclei`, there is less to gain.
 """
 
 from __future__ import annotations

@@ -28,6 +28,9 @@ GROUND, WAVES, SKIES = "art/textures/terrain/types/", "art/textures/animated/wat
 WATER, SKY = 0.3, 0.7
 """How often a strip is water, and how often there is a sky; otherwise the eye looks down."""
 
+SIZE = (576, 768)
+"""Height and width of a picture."""
+
 MOST_STRIPS = 3
 
 NEAREST, FARTHEST = 0.15, 12.0
@@ -139,7 +142,6 @@ def main() -> None:
     parser.add_argument("--game", type=Path, required=True, help="the game's public.zip")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write to; what is there is kept")
     parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--size", type=int, nargs=2, default=(576, 768), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     textures = Textures(Game(options.game))
@@ -148,7 +150,7 @@ def main() -> None:
         path = options.out / f"{number:04}.jpg"
         if path.exists():
             continue
-        picture = place(textures, *options.size, np.random.default_rng((options.seed, number)))
+        picture = place(textures, *SIZE, np.random.default_rng((options.seed, number)))
         # What is there is kept the next time, so it must be whole.
         partial_path = path.with_name(f"{path.name}.partial")
         partial_path.write_bytes(cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())

@@ -246,6 +246,13 @@ def test_actors_leave_their_way_across_the_picture_behind():
     assert (poses[0].alpha > 127).sum() < 0.6 * (poses[2].alpha > 127).sum(), "what was beyond the edge stays unseen"
 
 
+def test_actors_are_clear_while_they_are_out_of_sight():
+    """The disc has left the picture by the seventh frame, and in the last ones its way would lead far beyond it."""
+    poses = Actors(Crossing()).poses(np.random.default_rng(0), 20)
+    assert len({pose.alpha.shape for pose in poses}) == 1
+    assert [bool(pose.alpha.any()) for pose in poses] == [True] * 7 + [False] * 13
+
+
 def test_paint_goes_along_with_what_moves():
     poses = Actors(Crossing()).poses(np.random.default_rng(0), 5)[2:]
     scene = np.full((64, 64, 3), (0, 0, 255), np.uint8)

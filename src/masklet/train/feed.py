@@ -131,9 +131,7 @@ def check_sources(recipe: Recipe) -> None:
         if bare not in opened:
             opened[bare] = open_bare(bare)
         if frames > 1 and holds_stills(opened[bare]):
-            raise InputError(
-                f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}"
-            )
+            raise InputError(f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}")
 
     for part in (part for stage in recipe.stages for part in stage.parts):
         for source in part.sources:

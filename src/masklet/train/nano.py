@@ -78,8 +78,8 @@ def nano(
     parted = replace(solid, recolour=0.4)
     acted = parted
     if renders is not None:
-        acted = replace(parted, actors=(Source(str(renders / MOVING), max_stride=2),), acting=0.6)
-        acted = replace(acted, scenery=(str(renders / PLACES),))
+        actors = (Source(str(renders / MOVING), max_stride=2),)
+        acted = replace(parted, actors=actors, acting=0.6, scenery=(str(renders / PLACES),))
     stills = partial(_stills, photographs)
     tight = partial(_stills, photographs, jitter=0.05)
     return Recipe(

@@ -145,28 +145,26 @@ def cut_out_poses(clip: Clip, object_id: int) -> list[Sprite]:
 def _cut(
     frame: NDArray[np.uint8], mask: NDArray[np.bool_], corner: NDArray[np.int64], size: NDArray[np.int64]
 ) -> Sprite:
-    """What `mask` [H W] shows in a box with its upper left `corner` x, y, which may reach beyond the picture."""
-    outside = int(max(0, -corner.min(), (corner + size - mask.shape[::-1]).max()))
-    sides = (outside,) * 4
-    x, y = corner + outside
-    width, height = size
-    window = (slice(y, y + height), slice(x, x + width))
-    shown = cv2.copyMakeBorder(mask.astype(np.uint8) * 255, *sides, cv2.BORDER_CONSTANT, value=0)[window]
-    colour = cv2.copyMakeBorder(frame, *sides, cv2.BORDER_REPLICATE)[window]
-    margins = (MARGIN,) * 4
-    alpha = cv2.copyMakeBorder(shown, *margins, cv2.BORDER_CONSTANT, value=0)
-    colour = cv2.copyMakeBorder(colour, *margins, cv2.BORDER_REPLICATE)
+    """What `mask` [H W] shows in a box with its upper left `corner` x, y, part of which may lie beyond the picture."""
+    limits = np.array(mask.shape[::-1])
+    low, high = np.maximum(corner, 0), np.minimum(corner + size, limits)
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    left, top = (int(length) for length in MARGIN + low - corner)
+    right, bottom = (int(length) for length in MARGIN + corner + size - high)
+    sides = (top, bottom, left, right)
+    alpha = cv2.copyMakeBorder(mask[window].astype(np.uint8) * 255, *sides, cv2.BORDER_CONSTANT, value=0)
+    colour = cv2.copyMakeBorder(frame[window], *sides, cv2.BORDER_REPLICATE)
     return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
 
 
 def _steady_movement(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How far x, y the object of `masks` [t H W] has come at each frame if it went evenly: [t 2] whole pixels."""
+    """How far x, y the object of `masks` [t H W] has come if it went evenly: [t 2] whole pixels, 0 while unseen."""
+    steps = np.zeros((len(masks), 2), np.int64)
     shown = np.flatnonzero(masks.any((1, 2)))
-    if len(shown) < 2:
-        return np.zeros((len(masks), 2), np.int64)
-    centres = np.stack([tight_box(masks[k]).reshape(2, 2).mean(0) for k in shown])
-    speed = np.polyfit(shown, centres, 1)[0]
-    return np.rint((np.arange(len(masks)) - shown[0])[:, None] * speed).astype(np.int64)
+    if len(shown) > 1:
+        centres = np.stack([tight_box(masks[k]).reshape(2, 2).mean(0) for k in shown])
+        steps[shown] = np.rint((shown - shown[0])[:, None] * np.polyfit(shown, centres, 1)[0])
+    return steps
 
 
 def clear_margin(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
