@@ -97,6 +97,10 @@ class Game:
             name.removeprefix("art/actors/") for name in self.names if name.startswith(whole) and name.endswith(".xml")
         )
 
+    def pieces(self, name: str, generator: np.random.Generator, moment: Moment) -> list[Piece]:
+        """An actor in one of its looks, at one moment."""
+        return list(build(self, name, generator, moment, np.eye(4)))
+
     def tree(self, name: str) -> ElementTree.Element | None:
         """An XML file, None if it is not there."""
         return ElementTree.fromstring(self.archive.read(name)) if name in self.names else None

@@ -1,11 +1,16 @@
 """Pictures of three-dimensional models with a transparent ground, as artwork for synthetic scenes.
 
-    python tools/render_models.py --game /usr/share/games/0ad/mods/public/public.zip --out renders
+    python tools/render_models.py --game /usr/share/games/0ad/mods/public/public.zip --out renders \\
+        --vehicles /usr/share/games/torcs/cars /usr/share/games/flightgear/Models/{Maritime,Transport,Aircraft} \\
+        /usr/share/games/flightgear/AI/Aircraft /usr/share/games/flightgear/Models/Geometry
 
 The models are those of the strategy game 0 A.D. (Wildfire Games, CC BY-SA 3.0; Debian: 0ad-data): animals, people on
 foot and mounted, engines of war, buildings and rocks, each drawn in random poses of its animations, from random sides,
-in random light; and clips of animals and people on the move, in the folders of DAVIS. Number i of a kind depends on
-the seed and i alone. The package itself does not need this; `masklet train nano --renders renders` does.
+in random light; and clips of animals and people on the move, in the folders of DAVIS. With `--vehicles`, also those of
+folders of models in AC3D's format, such as the race cars of TORCS and the ships, trains and aircraft of FlightGear
+(GPL-2 or later; Debian: torcs-data, flightgear-data-models, flightgear-data-ai), as many of each folder. Number i of a
+kind depends on the seed and i alone (and vehicles on the folders). The package itself does not need this; `masklet
+train nano --renders renders` does.
 """
 
 from __future__ import annotations
@@ -15,13 +20,15 @@ import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from game_models import Array, Game, Moment, Piece, build
+from ac3d_models import Fleet
+from game_models import Array, Game, Moment, Piece
 from masklet.data.layouts.artwork import SIDES, framed, object_mask
 from masklet.errors import InputError
 from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER
@@ -33,9 +40,12 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "buildings": (("structures/",), 250),
     "things": (("props/structures/", "props/special/", "geology/", "flora/"), 350),
 }
-"""The folder written, the actors it is drawn from, and how many pictures it holds."""
+"""The folder written, the actors of 0 A.D. it is drawn from, and how many pictures it holds."""
 
-CLIPS = {"animals": 160, "people": 120}
+VEHICLES, NUM_VEHICLES = "vehicles", 800
+"""The folder of pictures drawn from models in AC3D's format, from each of their folders as many."""
+
+CLIPS = {"animals": 160, "people": 120, VEHICLES: 120}
 """How many clips are drawn of each of these kinds, under `moving`."""
 
 POSES = 10
@@ -53,6 +63,17 @@ shoals of fish, and things whose parts the game brings together by other means."
 
 MOST_ATTEMPTS = 500
 """Drawings begun for one picture; a few are enough."""
+
+
+class Models(Protocol):
+    """Where models come from."""
+
+    @property
+    def path(self) -> object:
+        """Named in errors."""
+
+    def pieces(self, name: str, generator: np.random.Generator, moment: Moment) -> list[Piece]:
+        """What the model `name` looks like at a moment; none if there is nothing of it to draw."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +189,7 @@ def _project(
     reach = max(np.abs(points).max() for points in turned) + 1e-9
     distance = generator.uniform(3, 12)
     depths = [distance - points[:, 2] / reach for points in turned]
-    screens = [
-        points[:, :2] / reach / depth[:, None] * np.array([1, -1]) for points, depth in zip(turned, depths)
-    ]
+    screens = [points[:, :2] / reach / depth[:, None] * np.array([1, -1]) for points, depth in zip(turned, depths)]
     corner = np.min([screen.min(0) for screen in screens], 0)
     scale = side / max((screen - corner).max() for screen in screens)
     return [((screen - corner) * scale, depth) for screen, depth in zip(screens, depths)]
@@ -247,43 +266,43 @@ def _shrink(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.clip(small, 0, 255).astype(np.uint8)
 
 
-def picture(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A random actor in a random pose; another where `ArtworkFolder` would see no object in the first.
+def picture(models: Models, names: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A random model in a random pose; another where `ArtworkFolder` would see no object in the first.
 
     Raises `InputError` where none of many can be drawn, as in an archive without the game's converted files.
     """
     generator = np.random.default_rng(seed)
-    for _ in range(MOST_ATTEMPTS if actors else 0):
-        actor = actors[generator.integers(len(actors))]
+    for _ in range(MOST_ATTEMPTS if names else 0):
+        name = names[generator.integers(len(names))]
         moment = Moment(tuple(generator.permutation(MOVES)), generator.random(), generator.random())
-        pieces = list(build(game, actor, generator, moment, np.eye(4)))
+        pieces = models.pieces(name, generator, moment)
         drawn = draw(pieces, side, generator) if pieces else None
         whole = None if drawn is None else keep_largest(drawn)
         if whole is not None and min(whole.shape[:2]) >= MIN_SIDE and object_mask(framed(whole)).any():
             return whole
-    raise _nothing_drawn(game, actors)
+    raise _nothing_drawn(models, names)
 
 
-def _nothing_drawn(game: Game, actors: list[str]) -> InputError:
+def _nothing_drawn(models: Models, names: list[str]) -> InputError:
     return InputError(
-        f"of {len(actors)} actors in {game.path} none could be drawn; it must hold the game's files as releases ship "
-        "them, converted (.cached.pmd, .cached.dds)"
+        f"of {len(names)} models in {models.path} none could be drawn; files are wanted as games ship them, those of "
+        "0 A.D. converted (.cached.pmd, .cached.dds)"
     )
 
 
-def moving(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A random actor that moves while the eye goes round it: uint8 RGBA [`POSES` h w 4].
+def moving(models: Models, names: list[str], side: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A random model that moves while the eye goes round it: uint8 RGBA [`POSES` h w 4].
 
     Raises `InputError` where none of many can be drawn.
     """
     generator = np.random.default_rng(seed)
-    for _ in range(MOST_ATTEMPTS if actors else 0):
-        actor = actors[generator.integers(len(actors))]
+    for _ in range(MOST_ATTEMPTS if names else 0):
+        name = names[generator.integers(len(names))]
         looks = int(generator.integers(2**32))
         moves = (*generator.permutation([move for move in MOVES if move != "idle"]), "idle")
         recording, start, step = generator.random(), generator.random(), generator.uniform(*STEP)
         moments = [Moment(moves, recording, (start + k * step) % 1) for k in range(POSES)]
-        poses = [list(build(game, actor, np.random.default_rng(looks), moment, np.eye(4))) for moment in moments]
+        poses = [models.pieces(name, np.random.default_rng(looks), moment) for moment in moments]
         drift = np.radians(generator.normal(0, DRIFT))
         drawn = draw_poses(poses, side, generator, drift) if all(poses) else None
         kept = [largest_piece(frame) for frame in drawn or ()]
@@ -294,7 +313,7 @@ def moving(game: Game, actors: list[str], side: int, seed: tuple[int, ...]) -> N
             clip = clip[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             if min(clip.shape[1:3]) >= MIN_SIDE:
                 return np.pad(clip, ((0, 0), (8, 8), (8, 8), (0, 0)))
-    raise _nothing_drawn(game, actors)
+    raise _nothing_drawn(models, names)
 
 
 def largest_piece(drawn: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -327,34 +346,40 @@ class Job:
 
 
 class Writer:
-    """Draws pictures and clips into a folder; one by one in processes of its own."""
+    """Draws pictures and clips into a folder; one by one in processes of its own.
 
-    def __init__(self, game: Path, out: Path, side: int, seed: int) -> None:
-        self.game_path, self.out, self.side, self.seed = game, out, side, seed
-        self._game: Game | None = None
+    vehicles: folders of models in AC3D's format, may be none. Raises `InputError` for models that cannot be opened.
+    """
+
+    def __init__(self, game: Path, vehicles: tuple[Path, ...], out: Path, side: int, seed: int) -> None:
+        self.game, self.fleet = Game(game), Fleet(vehicles)
+        self.out, self.side, self.seed = out, side, seed
 
     def __call__(self, job: Job) -> None:
         """Draw a picture or a clip, unless it is there."""
-        if self._game is None:
-            cv2.setNumThreads(1)
-            self._game = Game(self.game_path)
-        seed = (self.seed, list(KINDS).index(job.kind), job.number)
-        if job.moving:
-            self._write_clip(self._game, job, (*seed, 1))
+        kinds = [*KINDS, VEHICLES]
+        seed = (self.seed, kinds.index(job.kind), job.number)
+        if job.kind == VEHICLES:
+            models: Models = self.fleet
+            names = self.fleet.folder(job.number)
         else:
-            self._write_picture(self._game, job, seed)
+            models, names = self.game, self.game.actors(KINDS[job.kind][0])
+        if job.moving:
+            self._write_clip(models, names, job, (*seed, 1))
+        else:
+            self._write_picture(models, names, job, seed)
 
-    def _write_picture(self, game: Game, job: Job, seed: tuple[int, ...]) -> None:
+    def _write_picture(self, models: Models, names: list[str], job: Job, seed: tuple[int, ...]) -> None:
         path = self.out / job.kind / f"{job.number:04}.png"
         if path.exists():
             return
-        drawn = picture(game, game.actors(KINDS[job.kind][0]), self.side, seed)
+        drawn = picture(models, names, self.side, seed)
         # What is there is kept the next time, so it must be whole.
         partial_path = path.with_name(f"{path.name}.partial")
         partial_path.write_bytes(cv2.imencode(".png", drawn[..., [2, 1, 0, 3]])[1].tobytes())
         os.replace(partial_path, path)
 
-    def _write_clip(self, game: Game, job: Job, seed: tuple[int, ...]) -> None:
+    def _write_clip(self, models: Models, names: list[str], job: Job, seed: tuple[int, ...]) -> None:
         name = f"{job.kind}-{job.number:04}"
         frames, masks = (self.out / "moving" / folder / name for folder in (FRAME_FOLDER, MASK_FOLDER))
         if frames.exists():
@@ -362,7 +387,7 @@ class Writer:
         partial_path = frames.parents[1] / f"{name}.partial"
         for folder in (frames.parent, masks, partial_path):
             folder.mkdir(parents=True, exist_ok=True)
-        for k, rgba in enumerate(moving(game, game.actors(KINDS[job.kind][0]), self.side, seed)):
+        for k, rgba in enumerate(moving(models, names, self.side, seed)):
             opaque = rgba[..., 3] > 127
             colour = rgba[..., :3].copy()
             # The ground is of the thing's own colour: what a JPEG smears over the edge does not show.
@@ -376,8 +401,9 @@ _writers: list[Writer] = []
 """This process's own, once it is told what to write."""
 
 
-def _start(game: Path, out: Path, side: int, seed: int) -> None:
-    _writers.append(Writer(game, out, side, seed))
+def _start(game: Path, vehicles: tuple[Path, ...], out: Path, side: int, seed: int) -> None:
+    cv2.setNumThreads(1)
+    _writers.append(Writer(game, vehicles, out, side, seed))
 
 
 def _work(job: Job) -> None:
@@ -387,18 +413,23 @@ def _work(job: Job) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--game", type=Path, required=True, help="the game's public.zip")
+    parser.add_argument("--vehicles", type=Path, nargs="+", default=[], help="folders of models, .ac or .acc")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write to; what is there is kept")
     parser.add_argument("--side", type=int, default=360, help="longer side of a picture in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    Game(options.game)  # what cannot be opened is said before anything is written
-    jobs = [Job(kind, number) for kind, (_, count) in KINDS.items() for number in range(count)]
-    jobs += [Job(kind, number, moving=True) for kind, count in CLIPS.items() for number in range(count)]
-    for kind in KINDS:
+    settings = (options.game, tuple(options.vehicles), options.out, options.side, options.seed)
+    Writer(*settings)  # what cannot be opened is said before anything is written
+    counts = {kind: count for kind, (_, count) in KINDS.items()}
+    if options.vehicles:
+        counts[VEHICLES] = NUM_VEHICLES
+    jobs = [Job(kind, number) for kind, count in counts.items() for number in range(count)]
+    clips = {kind: count for kind, count in CLIPS.items() if kind in counts}
+    jobs += [Job(kind, number, moving=True) for kind, count in clips.items() for number in range(count)]
+    for kind in counts:
         (options.out / kind).mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
-    settings = (options.game, options.out, options.side, options.seed)
     with context.Pool(options.processes, initializer=_start, initargs=settings) as pool:
         for done, _ in enumerate(pool.imap_unordered(_work, jobs, chunksize=8), 1):
             if done % 100 == 0:

@@ -1,4 +1,5 @@
-"""`tools/render_models.py` and `render_scenery.py` on an archive made here: a box on two bones, of which one turns."""
+"""`tools/render_models.py` and `render_scenery.py` on models made here: a box on two bones, of which one turns, and a
+cart."""
 
 import importlib
 import io
@@ -20,11 +21,13 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 @pytest.fixture(scope="module")
 def tools():
-    """The two files of the tool, which is not part of the package."""
+    """The files of the tool, which is not part of the package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOOLS))
-        yield importlib.import_module("game_models"), importlib.import_module("render_models")
-    del sys.modules["game_models"], sys.modules["render_models"]
+        names = ("game_models", "render_models", "ac3d_models")
+        yield tuple(importlib.import_module(name) for name in names)
+    for name in names:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,11 @@ def models(tools):
 @pytest.fixture(scope="module")
 def painter(tools):
     return tools[1]
+
+
+@pytest.fixture(scope="module")
+def vehicles(tools):
+    return tools[2]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +151,7 @@ def test_pictures_have_a_clear_ground_and_depend_on_the_seed_alone(models, paint
 
 def write(painter, archive, folder, number):
     (folder / "animals").mkdir(exist_ok=True)
-    painter.Writer(archive, folder, 96, 0)(painter.Job("animals", number))
+    painter.Writer(archive, (), folder, 96, 0)(painter.Job("animals", number))
     return folder / "animals" / f"{number:04}.png"
 
 
@@ -189,7 +197,7 @@ def test_clips_show_one_thing_that_moves(painter, archive, tmp_path, monkeypatch
     monkeypatch.setattr(painter, "STEP", step)
     monkeypatch.setattr(painter, "DRIFT", drift)
     for _ in range(2):
-        painter.Writer(archive, tmp_path, 96, 0)(painter.Job("animals", 3, moving=True))
+        painter.Writer(archive, (), tmp_path, 96, 0)(painter.Job("animals", 3, moving=True))
     clips = ClipFolders(tmp_path / "moving")
     assert len(clips) == 1 and len(clips.clips[0]) == painter.POSES
     clip = clips.clip(0, np.random.default_rng(0), painter.POSES)
@@ -275,8 +283,187 @@ def test_what_is_no_archive_is_named(models, tmp_path):
 
 
 def test_an_archive_that_holds_nothing_to_draw_is_named(models, painter, archive):
-    with pytest.raises(InputError, match=r"of 0 actors in .*public\.zip none could be drawn"):
+    with pytest.raises(InputError, match=r"of 0 models in .*public\.zip none could be drawn"):
         painter.picture(models.Game(archive), [], 96, (0,))
+
+
+CART = """AC3Db
+MATERIAL "paint" rgb 0.2 0.4 0.8 amb 1 1 1 emis 0 0 0 spec 0 0 0 shi 1 trans 0
+MATERIAL "odd"rgb 1 1 1 amb 1 1 1 emis 0 0 0 spec 0 0 0 shi 1 trans 0
+OBJECT world
+kids 3
+OBJECT group
+loc 0 1 0
+data 9
+two
+lines
+kids 2
+OBJECT poly
+name "bed"
+numvert 4
+-2 0 -1
+2 0 -1
+2 0 1
+-2 0 1
+numsurf 1
+SURF 0x20
+mat 0
+refs 4
+0 0 0
+1 1 0
+2 1 1
+3 0 1
+kids 0
+OBJECT poly
+name "flag"
+texture "F:\\My FlightGear\\flag.png"
+texrep 2 2
+numvert 4
+0 0 0 0 0 1
+1 0 0 0 0 1
+0 2 0 0 0 1
+1 2 0 0 0 1
+numsurf 2
+SURF 0x34
+mat 1
+refs 4
+0 0 0 9 9
+1 1 0 9 9
+2 0 1 9 9
+3 1 1 9 9
+SURF 0x2
+mat 1
+refs 2
+0 0 0
+1 1 0
+kids 0
+OBJECT poly
+name "NavLight"
+numvert 3
+50 50 50
+51 50 50
+50 51 50
+numsurf 1
+SURF 0x20
+mat 0
+refs 3
+0 0 0
+1 0 0
+2 0 0
+kids 0
+"""
+"""A bed of 4 by 2 and a flag in a group 1 above the ground; a lamp far away; one child too few."""
+
+SETTINGS = """<!DOCTYPE params SYSTEM "params.dtd"><params name="cart">{}</params>"""
+AXLE = "<section name='{0} Axle'><attnum name='xpos' val='{1}'/></section>"
+WHEEL = (
+    "<section name='{0} Wheel'><attnum name='ypos' val='{1}'/><attnum name='rim diameter' val='20'/><attnum "
+    "name='tire width' val='200'/><attnum name='tire height-width ratio' val='0.5'/><attnum name='ride height' "
+    "val='300'/></section>"
+)
+
+
+@pytest.fixture
+def cart(tmp_path, vehicles, monkeypatch):
+    """The flag's colours lie in a folder nearby, as liveries do."""
+    monkeypatch.setattr(vehicles, "LEAST_BYTES", 1)
+    folder, liveries = tmp_path / "carts" / "models", tmp_path / "carts" / "textures" / "red"
+    folder.mkdir(parents=True)
+    liveries.mkdir(parents=True)
+    Image.fromarray(np.full((4, 4, 4), (250, 20, 20, 255), np.uint8)).save(liveries / "flag.png")
+    (folder / "cart.ac").write_text(CART)
+    return folder / "cart.ac"
+
+
+def test_vehicles_are_read_with_their_groups_and_textures(vehicles, cart):
+    bed, flag = vehicles.read_model(cart)
+    assert bed.vertices.min(0).tolist() == [-2, 1, -1] and bed.vertices.max(0).tolist() == [2, 1, 1]
+    assert len(bed.triangles) == 2
+    assert bed.texture[0, 0].tolist() == [51, 102, 204, 255]
+    assert np.allclose(np.abs(bed.normals) / np.linalg.norm(bed.normals, axis=1, keepdims=True), [0, 1, 0])
+    assert len(flag.triangles) == 2, "a strip of four corners; lines are not drawn"
+    assert flag.vertices[:, 1].max() == 3 and flag.places.max() == 2
+    assert flag.texture[0, 0].tolist() == [250, 20, 20, 255] and not flag.see_through
+
+
+def test_cars_get_the_wheels_of_their_settings(vehicles, cart):
+    settings = "".join(AXLE.format(*axle) for axle in (("Front", 1.5), ("Rear", -1.5)))
+    corners = {f"{end} {side}": y for end in ("Front", "Rear") for side, y in (("Left", 1), ("Right", -1))}
+    settings += "".join(WHEEL.format(*corner) for corner in corners.items())
+    cart.with_suffix(".xml").write_text(SETTINGS.format(settings))
+    car = cart.with_suffix(".acc")
+    car.write_text(CART)
+    _, _, *wheels = vehicles.read_model(car)
+    corners = np.concatenate([piece.vertices for piece in wheels])
+    radius = 10 * 0.0254 + 0.1
+    assert corners[:, 1].min() == pytest.approx(1 - 0.3, abs=1e-6), "on the ground, 0.3 under the cart"
+    assert corners[:, 1].max() == pytest.approx(0.7 + 2 * radius, abs=1e-6)
+    assert np.abs(corners[:, 0]).max() == pytest.approx(1.5 + radius, abs=1e-6)
+    assert np.abs(corners[:, 2]).max() == pytest.approx(1.1, abs=0.01)
+    assert all(np.isclose(np.linalg.norm(piece.normals, axis=1), 1).all() for piece in wheels)
+
+
+def test_vehicles_come_from_their_folders_in_turn_and_their_parts_from_none(vehicles, cart, tmp_path):
+    other = tmp_path / "other"
+    for name in ("Bombardier/plane.ac", "Flightdeck.acc", "lights/NavLight.ac", "wheel3.acc", "notes.act"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_text(CART)
+    fleet = vehicles.Fleet((cart.parent, other))
+    assert fleet.folder(0) == fleet.folder(2) == [str(cart)]
+    assert fleet.folder(1) == [str(other / "Bombardier" / "plane.ac"), str(other / "Flightdeck.acc")]
+
+
+def test_vehicles_are_often_painted_anew(vehicles, cart):
+    fleet = vehicles.Fleet((cart.parent,))
+    seen = [fleet.pieces(str(cart), np.random.default_rng(seed), None)[0].texture[0, 0].tolist() for seed in range(12)]
+    plain = [51, 102, 204, 255]
+    assert 2 <= seen.count(plain) <= 10 and len(set(map(tuple, seen))) > 2
+    assert all(colour <= usual for paint in seen for colour, usual in zip(paint, plain, strict=True))
+
+
+def test_vehicles_are_drawn_and_move_like_all_else(painter, archive, cart, tmp_path):
+    writer = painter.Writer(archive, (cart.parent,), tmp_path, 96, 0)
+    (tmp_path / "vehicles").mkdir()
+    for number in range(2):
+        writer(painter.Job("vehicles", number))
+    writer(painter.Job("vehicles", 0, moving=True))
+    assert len(ArtworkFolder(tmp_path / "vehicles")) == 2
+    clip = ClipFolders(tmp_path / "moving").clip(0, np.random.default_rng(0), painter.POSES)
+    assert all(mask.any() for mask in clip.masks) and len({mask.tobytes() for mask in clip.masks}) > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("solid cube", r"cart\.ac is not in AC3D's format"),
+        (CART[: CART.index("mat 0")], r"cart\.ac, or what belongs to it, ends early or is damaged"),
+        (CART.replace("rgb 0.2", "rgb red"), r"cart\.ac, .*damaged.*red"),
+        (CART.replace("mat 0", "mat 7", 1), r"cart\.ac, .*damaged.*IndexError"),
+        (CART.replace("texrep 2 2", "rot 1 0 0 0 1 0 0 0 1"), r"cart\.ac, .*turned by 'rot' are not read"),
+    ],
+)
+def test_damaged_vehicles_are_named(vehicles, cart, text, message):
+    cart.write_text(text)
+    with pytest.raises(InputError, match=message):
+        vehicles.read_model.__wrapped__(cart)
+
+
+def test_damaged_textures_and_settings_are_told_with_their_model(vehicles, cart):
+    (cart.parents[1] / "textures" / "red" / "flag.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"cart\.ac, or what belongs to it.*flag\.png"):
+        vehicles.read_model.__wrapped__(cart)
+    (cart.parents[1] / "textures" / "red" / "flag.png").unlink()
+    _, flag = vehicles.read_model.__wrapped__(cart)
+    assert flag.texture[0, 0].tolist() == [255, 255, 255, 255], "its material's colour"
+    cart.with_suffix(".xml").write_text("<params>&default;</params>")
+    with pytest.raises(InputError, match=r"cart\.ac, or what belongs to it.*undefined entity"):
+        vehicles.read_model.__wrapped__(cart)
+
+
+def test_a_folder_without_vehicles_is_named(painter, archive, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"no models of vehicles \(\.ac, \.acc\) lie in .*none"):
+        painter.Writer(archive, (tmp_path / "none",), tmp_path, 96, 0)
 
 
 def test_what_falls_to_pieces_is_not_kept(painter):
