@@ -60,7 +60,8 @@ class ColourNetwork(Network):
         mask_logits: Tensor | None = None,
         *,
         multimask: bool,
-        stability_fallback: bool = False,
+        stability_fallback: bool | None = None,
+        second_look: bool | None = None,
     ) -> Decoded:
         colours = features.stride4[:, :3]
         if points is None:

@@ -57,7 +57,11 @@ class ModelConfig:
 
     `width` is the channel count of the neck, decoder and memory attention (256 in the releases), `memory_width` that of
     a stored memory (64). `signed_pointer_time` is SAM 2.1's set of four switches: object pointers carry a projected,
-    signed temporal position, and a memory of an absent object gets its own embedding.
+    signed temporal position, and a memory of an absent object gets its own embedding. `stability_fallback` says whether
+    a single mask with an uncertain edge gives way to the best of the three readings: officially so (except while
+    training), but worse with a model whose readings are good for single clicks alone. `second_look` says whether the
+    first answer to points or a box is given back to the decoder once before it counts: the releases do not need it, a
+    small model gains much by it.
     """
 
     name: str
@@ -69,6 +73,8 @@ class ModelConfig:
     decoder_layers: int = 2
     feedforward: int = 2048
     signed_pointer_time: bool = True
+    stability_fallback: bool = True
+    second_look: bool = False
 
     def __post_init__(self) -> None:
         if self.image_size <= 0 or self.image_size % 32:

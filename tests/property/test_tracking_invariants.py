@@ -168,6 +168,41 @@ def test_history_bytes_are_constant_from_frame_16(model, clip, stride):
     assert settled[0] > 0
 
 
+def corrected(source, clip, every):
+    """Masks of all frames of a stream, or a session over the clip, prompted every so many frames."""
+    for frame in range(len(clip)):
+        point = [[10 + frame % 30, 20]]
+        if isinstance(source, Stream):
+            masks = source.step(clip[frame])
+            yield source.add(FIRST, points=point) if frame % every == 0 else masks
+        else:
+            source.settle()
+            masks = source.advance(frame)
+            yield source.add(FIRST, frame, points=point) if frame % every == 0 else masks
+
+
+@pytest.mark.parametrize("every", [3, 7])
+@pytest.mark.parametrize("most", [None, 2, 4])
+def test_a_stream_corrected_often_equals_a_session(model, clip, every, most):
+    policy = replace(DEFAULT, max_conditioning=most)
+    long = np.concatenate((clip, clip))
+    stream, session = Stream(model, policy=policy), VideoSession(model, long, policy=policy)
+    for streamed, whole in zip(corrected(stream, long, every), corrected(session, long, every), strict=True):
+        assert_same(streamed, whole)
+
+
+@pytest.mark.parametrize("most", [2, 4])
+def test_a_stream_stays_bounded_however_often_it_is_corrected(model, clip, most):
+    stream = Stream(model, policy=replace(DEFAULT, max_conditioning=most))
+    held = [stream.history_bytes for _ in corrected(stream, np.concatenate((clip, clip, clip)), 3)]
+    assert len(set(held[len(clip) :: 3])) == 1
+    track = stream._session.tracks[FIRST]
+    assert len(track.conditioning) == most
+    assert max(map(len, (track.history, track.prompts, track.visited))) <= MAX_POINTERS + most
+    free = Stream(model)
+    assert [free.history_bytes for _ in corrected(free, np.concatenate((clip, clip, clip)), 3)][-1] > 2 * held[-1]
+
+
 def test_both_directions_cover_the_clip_once_for_each_object(clip):
     session = VideoSession(tiny_model(), clip[:12])
     session.add(FIRST, 3, points=[[10, 20]])

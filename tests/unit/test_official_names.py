@@ -172,6 +172,8 @@ def test_overrides_are_read_and_the_last_of_a_key_wins():
             "++model.non_overlap_masks=true",
             "model.add_all_frames_to_correct_as_cond=True",
             "+model.memory_temporal_stride_for_eval=3",
+            "++model.max_cond_frames_in_attn=-1",
+            "++model.max_cond_frames_in_attn=4",
             "++model.fill_hole_area=4",
             "++model.fill_hole_area=2",
             "++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true",
@@ -186,6 +188,7 @@ def test_overrides_are_read_and_the_last_of_a_key_wins():
         non_overlap_masks=True,
         add_all_frames_to_correct_as_cond=True,
         memory_temporal_stride_for_eval=3,
+        max_cond_frames_in_attn=4,
         stability_fallback=True,
     )
 
@@ -204,6 +207,7 @@ def test_post_processing_comes_last_as_officially():
         ("++model.image_size=500", "multiple of 32"),
         ("++model.non_overlap_masks=1", "'1' should be true or false"),
         ("++model.memory_temporal_stride_for_eval=0", "at least 1"),
+        ("++model.max_cond_frames_in_attn=1", "at least 2 frames, or -1 for all"),
         ("++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh=0.5", "can only be 0.98"),
     ],
 )

@@ -12,6 +12,7 @@ from masklet.config import ConvNetConfig, ModelConfig
 from masklet.errors import InputError
 from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, PAD
+from masklet.tracking.step import decode_frame
 from masklet.train.objective import moment, session_rows, shrink_masks
 from masklet.train.rollout import Annotator, Session, SessionPlan, TrainingDecoding, plan_session
 
@@ -75,6 +76,8 @@ def test_where_masks_are_given_a_frame_is_left_to_be_tracked(num_frames):
 def test_an_annotator_that_cannot_be_is_refused():
     with pytest.raises(InputError, match=r"box_share lies in 0 to 1; got 1\.5"):
         Annotator(box_share=1.5)
+    with pytest.raises(InputError, match="second_looks lies in 0 to 1; got -1"):
+        Annotator(second_looks=-1)
     with pytest.raises(InputError, match="max_prompted 0"):
         Annotator(max_prompted=0)
 
@@ -117,6 +120,34 @@ def test_one_click_and_tracking_give_three_masks_and_all_else_one(model):
     assert counts == [3, 1, 3, 3]
     boxed = make_session(model, SessionPlan("box", (0,), ()), Annotator()).decodings()
     assert next(boxed).decoded.candidates.iou.shape[1] == 1
+
+
+@pytest.mark.parametrize("kind", ["click", "box"])
+def test_second_looks_add_no_click_and_give_the_answer_back(model, monkeypatch, kind):
+    """Where the object is judged present, a model with `second_look` does by itself what the session did."""
+    cues = []
+
+    def decode(network, features, conditioned, cue, **settings):
+        cues.append((features, conditioned, cue))
+        return decode_frame(network, features, conditioned, cue, **settings)
+
+    monkeypatch.setattr("masklet.train.rollout.decode_frame", decode)
+    session = make_session(model, SessionPlan(kind, (0,), (0,)), Annotator(corrections=1, second_looks=1), num_frames=1)
+    first, again = session.decodings()
+    assert not torch.equal(first.decoded.logits, again.decoded.logits)
+    (features, conditioned, cue), (_, _, looked) = cues
+    assert torch.equal(cue.points.xy, looked.points.xy) and torch.equal(looked.earlier_logits, first.decoded.logits)
+    at_once = decode_frame(model, features, conditioned, cue, stability_fallback=False, second_look=True)
+    assert torch.equal(at_once.logits, again.decoded.logits) and torch.equal(at_once.iou, again.decoded.iou)
+    assert torch.equal(at_once.pointer, again.decoded.pointer)
+
+
+def test_second_looks_wait_for_a_prompt(model):
+    """Corrections of a tracked frame begin with a click."""
+    annotator = Annotator(corrections=2, second_looks=1)
+    session = make_session(model, SessionPlan("box", (0,), (0, 1)), annotator, num_frames=2)
+    counts = [decoding.decoded.candidates.iou.shape[1] for decoding in session.decodings()]
+    assert counts == [1, 1, 1, 3, 3, 3], "a tracked frame, one click, and a second look at what that gave"
 
 
 def test_a_given_mask_is_adopted_without_a_decoding_to_learn_from(model):

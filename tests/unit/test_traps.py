@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.errors import PromptError
-from masklet.model.network import ABSENT_LOGIT, NUM_TEMPORAL_SLOTS
+from masklet.errors import InputError, PromptError
+from masklet.model.network import ABSENT_LOGIT, FED_BACK_LIMIT, NUM_TEMPORAL_SLOTS
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points
+from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import ImagePredictor
+from masklet.predict.mask_finder import MaskFinder
 from masklet.predict.pixels import frame_pixels, picture_pixels
 from masklet.predict.video import VideoSession
-from masklet.sam2.build_sam import build_sam2_video_predictor
-from masklet.tracking.memory import FrameResult, gather, let_go, plan_recall
+from masklet.sam2.build_sam import build_sam2, build_sam2_video_predictor
+from masklet.tracking.memory import FrameResult, gather, let_go, nearest_frames, plan_recall
 from masklet.tracking.policy import DEFAULT, OFFICIAL
-from masklet.tracking.step import FED_BACK_LIMIT, Cue, condition_frame, decode_frame
+from masklet.tracking.step import Cue, condition_frame, decode_frame
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
 POINT = {"points": [[10, 20]], "labels": [1]}
@@ -147,6 +149,28 @@ def test_with_a_stride_the_five_others_are_the_latest_multiples():
     assert [frame for frame, slot in plan.maps if slot] == [4, 8, 12, 16, 20, 22]
 
 
+@pytest.mark.parametrize(
+    ("frame", "chosen"),
+    [(5, [10, 20, 30]), (21, [10, 20, 30]), (26, [20, 30, 40]), (30, [20, 30, 40]), (70, [40, 50, 60])],
+)
+def test_of_many_prompted_frames_the_nearest_on_either_side_are_recalled(frame, chosen):
+    """As `select_closest_cond_frames` chooses officially; the others count as tracked."""
+    prompted = [10, 20, 30, 40, 50, 60]
+    assert nearest_frames(frame, prompted, 3) == chosen
+    assert nearest_frames(frame, prompted, 6) == nearest_frames(frame, prompted, None) == prompted
+    plan = plan_recall(frame, conditioning=prompted, tracked=(), num_frames=None, max_conditioning=3)
+    assert [past for past, slot in plan.maps if slot == 0] == chosen
+    assert {past for past, _ in plan.pointers} <= {past for past in prompted if past <= frame}
+
+
+def test_prompted_frames_that_are_too_many_keep_their_recent_slots():
+    plan = plan_recall(9, conditioning=range(1, 9), tracked=(), num_frames=None, max_conditioning=2)
+    assert plan.maps == ((7, 0), (8, 0), (3, 1), (4, 2), (5, 3), (6, 4))
+    assert [past for past, _ in plan.pointers] == [7, 8, 6, 5, 4, 3, 2, 1]
+    with pytest.raises(InputError, match="max_conditioning must be at least 2, one frame before and one after, not 1"):
+        replace(DEFAULT, max_conditioning=1)
+
+
 # Prompts
 
 
@@ -270,6 +294,53 @@ def test_the_stability_fallback_changes_the_mask_but_not_the_pointer(features, m
     assert torch.equal(plain.pointer, fallback.pointer)
 
 
+@pytest.mark.parametrize("falls_back", [False, True])
+def test_the_models_configuration_says_whether_it_falls_back(falls_back, clip):
+    """Pictures, clips, masks everywhere and the official names follow it unless told otherwise."""
+    network = tiny_model(replace(TINY_CONVNET, stability_fallback=falls_back))
+    two_points = {"points": [(10.0, 20.0), (30.0, 20.0)], "labels": [1, 1]}
+    told = {on: ImagePredictor(network, stability_fallback=on) for on in (False, True, None)}
+    masks = {on: one.predict(one.embed(clip[0]), **two_points, multimask=False).low_res for on, one in told.items()}
+    assert not torch.equal(masks[False], masks[True]), "the model must be unstable for this test to mean anything"
+    assert torch.equal(masks[None], masks[falls_back])
+    policies = {on: replace(DEFAULT, stability_fallback=on) for on in (None, falls_back, not falls_back)}
+    clips = {on: VideoSession(network, clip, policy=one).add(1, 0, **two_points) for on, one in policies.items()}
+    assert torch.equal(clips[None].logits, clips[falls_back].logits)
+    assert not torch.equal(clips[None].logits, clips[not falls_back].logits)
+    options = EverythingOptions(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0, multimask_output=False)
+    finders = {on: MaskFinder(network, options, stability_fallback=on) for on in (None, falls_back, not falls_back)}
+    found = {on: [mask.iou for mask in finder.find(clip[0])] for on, finder in finders.items()}
+    assert found[None] == found[falls_back] != found[not falls_back]
+    override = ["++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true"]
+    assert build_sam2(network).stability_fallback == falls_back
+    assert not build_sam2(network, apply_postprocessing=False).stability_fallback
+    assert build_sam2(network, apply_postprocessing=False, hydra_overrides_extra=override).stability_fallback
+
+
+def test_a_second_look_follows_the_first_answer_to_points_alone(clip):
+    """In pictures and clips; later corrections give the answer back anyway, and tracked frames have no prompt."""
+    network = tiny_model(replace(TINY_CONVNET, stability_fallback=False))
+    looking = tiny_model(replace(TINY_CONVNET, stability_fallback=False, second_look=True))
+    looking.load_state_dict(network.state_dict())
+    once, twice = ImagePredictor(network), ImagePredictor(looking)
+    embedding = once.embed(clip[0])
+    box = {"box": (8.0, 8.0, 40.0, 30.0), "multimask": False}
+    first = once.predict(embedding, **box)
+    second = once.predict(embedding, **box, mask_logits=first.low_res)
+    assert not torch.equal(first.low_res, second.low_res)
+    seen = twice.predict(twice.embed(clip[0]), **box)
+    assert torch.equal(seen.low_res, second.low_res)
+    again = twice.predict(twice.embed(clip[0]), **box, mask_logits=seen.low_res)
+    assert torch.equal(again.low_res, once.predict(embedding, **box, mask_logits=second.low_res).low_res)
+    sessions = [VideoSession(one, clip[:3]) for one in (network, looking)]
+    answers = [session.add(1, 0, box=box["box"]).logits for session in sessions]
+    assert not torch.equal(*answers)
+    features = network.encode(torch.zeros(1, 3, network.config.image_size, network.config.image_size))
+    with torch.no_grad():
+        tracked = [decode_frame(one, features, condition_frame(one, features)).logits for one in (network, looking)]
+    assert torch.equal(*tracked), "nothing was asked"
+
+
 def test_absent_objects_are_minus_1024_in_video_and_untouched_in_pictures(model, clip):
     absent = present(model, False)
     answer = VideoSession(absent, clip).add(1, 0, **POINT)
@@ -326,7 +397,7 @@ def test_recalled_pointers_come_after_the_maps_without_a_place_to_rotate_by(mode
     session.add(1, 0, **POINT)
     list(session.propagate(num_frames=3))
     track = session.tracks[1]
-    tokens = gather(model, track.history, track.recall_plan(3, 20, False, 1))
+    tokens = gather(model, track.history, track.recall_plan(3, 20, False, DEFAULT))
     parts = model.config.width // model.config.memory_width
     assert tokens.num_pointer_tokens == 3 * parts  # frames 0, 1 and 2
     assert tokens.tokens.shape[1] == 3 * 4 * 4 + 3 * parts

@@ -29,6 +29,19 @@ class MaskCandidates:
     tokens: Tensor
     presence: Tensor
 
+    def kept(self, multimask: bool, stability_fallback: bool) -> MaskCandidates:
+        """What is chosen from for a prompt with or without a doubt."""
+        if multimask:
+            return self.ambiguous()
+        return self.stable_single() if stability_fallback else self.single()
+
+    def best(self) -> MaskCandidates:
+        """The one with the highest predicted IoU."""
+        rows = torch.arange(len(self.iou), device=self.iou.device)
+        best = self.iou.argmax(1)
+        logits, iou, tokens = (each[rows, best][:, None] for each in (self.logits, self.iou, self.tokens))
+        return MaskCandidates(logits, iou, tokens, self.presence)
+
     def ambiguous(self) -> MaskCandidates:
         """The three masks that cover an ambiguous prompt's readings."""
         return self._keep(slice(1, None))
@@ -42,13 +55,11 @@ class MaskCandidates:
 
         The token stays that of the single mask, as in the official code: the object pointer is made from it.
         """
-        readings = self.ambiguous()
-        rows = torch.arange(len(self.iou), device=self.iou.device)
-        best = readings.iou.argmax(1)
+        reading = self.ambiguous().best()
         stable = (stability(self.logits[:, 0], STABILITY_DELTA) >= STABILITY_THRESHOLD)[:, None]
         return MaskCandidates(
-            logits=torch.where(stable[..., None, None], self.logits[:, :1], readings.logits[rows, best][:, None]),
-            iou=torch.where(stable, self.iou[:, :1], readings.iou[rows, best][:, None]),
+            logits=torch.where(stable[..., None, None], self.logits[:, :1], reading.logits),
+            iou=torch.where(stable, self.iou[:, :1], reading.iou),
             tokens=self.tokens[:, :1],
             presence=self.presence,
         )

@@ -27,6 +27,7 @@ ABSENT_LOGIT = -1024.0
 MASK_SCALE, MASK_BIAS = 20.0, -10.0  # how a mask in 0 to 1 is presented to the memory encoder
 PRESENCE_OF_GIVEN_MASK = 10.0
 MASK_TO_FEATURE = 4  # cells of a mask prompt, at the model's size, per cell of the decoder's mask input
+FED_BACK_LIMIT = 32.0  # logits of an earlier answer are clamped to +- this before they are given back
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,25 +98,30 @@ class Network(nn.Module):
         mask_logits: Tensor | None = None,
         *,
         multimask: bool,
-        stability_fallback: bool = False,
+        stability_fallback: bool | None = None,
+        second_look: bool | None = None,
     ) -> Decoded:
         """Masks for b objects from what `condition` returned and, where there are any, prompts.
 
         conditioned: [b c h w], or b = 1 for many prompts on one picture; points: b rows; mask_logits: [b 1 4h 4w] of
         an earlier answer. `multimask` chooses the best of three readings by predicted IoU; without it,
-        `stability_fallback` lets an unstable single mask be replaced by the best reading.
+        `stability_fallback` lets an unstable single mask be replaced by the best reading, `second_look` gives the first
+        answer to points back to the decoder once; None for what the model's configuration says.
         """
-        every = self._candidates(features, conditioned, points, mask_logits)
-        single = every.stable_single if stability_fallback else every.single
-        candidates = every.ambiguous() if multimask else single()
-        rows = torch.arange(len(candidates.iou), device=candidates.iou.device)
-        best = candidates.iou.argmax(1)
+        if stability_fallback is None:
+            stability_fallback = self.config.stability_fallback
+        if second_look is None:
+            second_look = self.config.second_look
+        candidates = self._candidates(features, conditioned, points, mask_logits).kept(multimask, stability_fallback)
+        if second_look and points is not None and mask_logits is None:
+            first = candidates.best().logits.clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT)
+            candidates = self._candidates(features, conditioned, points, first).kept(multimask, stability_fallback)
+        best = candidates.best()
         present = candidates.presence > 0
-        logits = candidates.logits[rows, best][:, None].float()
         return Decoded(
-            logits=torch.where(present[..., None, None], logits, ABSENT_LOGIT),
-            iou=candidates.iou[rows, best],
-            pointer=self._pointer(candidates.tokens[rows, best], present),
+            logits=torch.where(present[..., None, None], best.logits.float(), ABSENT_LOGIT),
+            iou=best.iou[:, 0],
+            pointer=self._pointer(best.tokens[:, 0], present),
             presence=candidates.presence,
             candidates=candidates,
         )
@@ -128,7 +134,7 @@ class Network(nn.Module):
         logits = mask * MASK_SCALE + MASK_BIAS
         low_res = resize_bilinear(logits, mask.shape[-2] // 4, mask.shape[-1] // 4, antialias=True)
         cue = self.mask_downsample(mask.to(self.dtype))
-        decoded = self.decode(features, features.stride16, mask_logits=cue, multimask=False)
+        decoded = self.decode(features, features.stride16, mask_logits=cue, multimask=False, stability_fallback=False)
         present = mask.flatten(1).any(1)[:, None]
         pointer = torch.where(present, decoded.pointer, self.no_obj_ptr.to(decoded.pointer.dtype))
         return Decoded(

@@ -22,11 +22,10 @@ from masklet.errors import InputError, OutputError, PromptError
 from masklet.io.images import read_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
 from masklet.model.layers import resize_bilinear
-from masklet.model.network import Network
+from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points
 from masklet.predict.pixels import picture_pixels
-from masklet.tracking.step import FED_BACK_LIMIT
 from masklet.types import ImageMasks, Prompt, Size
 
 if TYPE_CHECKING:
@@ -106,13 +105,18 @@ def encoder_fingerprint(model: Network) -> str:
 
 
 class ImagePredictor:
-    """Masks for points, boxes and masks on pictures. model: from `masklet.load`."""
+    """Masks for points, boxes and masks on pictures.
+
+    model: from `masklet.load`; stability_fallback: whether an unstable single mask is replaced by the best of three,
+    None for what suits the model; fill_hole_area, remove_speck_area: pixels, at a quarter of the model's size, up to
+    which holes are filled and specks removed, 0 for neither.
+    """
 
     def __init__(
         self,
         model: Network,
         *,
-        stability_fallback: bool = True,
+        stability_fallback: bool | None = None,
         fill_hole_area: int = 0,
         remove_speck_area: int = 0,
     ) -> None:

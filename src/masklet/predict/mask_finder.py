@@ -17,7 +17,7 @@ from torch import Tensor
 
 from masklet.model.image_encoder import ImageFeatures
 from masklet.model.layers import resize_bilinear
-from masklet.model.network import Network
+from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.boxes import mask_boxes, nms
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import FOREGROUND, Points, to_model_points
@@ -26,7 +26,6 @@ from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL
 from masklet.predict.pixels import picture_pixels
-from masklet.tracking.step import FED_BACK_LIMIT
 
 MAX_LOGITS_AT_ONCE = 2**24
 """Pixels of full-size masks held at one time: 64 MB, 54 masks of 640 x 480."""
@@ -69,10 +68,10 @@ class MaskFinder:
     """Looks for masks everywhere on a picture.
 
     model: from `masklet.load`; options: where to look and what to keep; stability_fallback: whether an unstable single
-    mask is replaced by the best of three.
+    mask is replaced by the best of three, None for what suits the model.
     """
 
-    def __init__(self, model: Network, options: EverythingOptions, *, stability_fallback: bool = True) -> None:
+    def __init__(self, model: Network, options: EverythingOptions, *, stability_fallback: bool | None = None) -> None:
         self.model = model
         self.options = options
         self.stability_fallback = stability_fallback
@@ -146,6 +145,7 @@ class MaskFinder:
             mask_logits,
             multimask=multimask,
             stability_fallback=self.stability_fallback,
+            second_look=False,  # `use_m2m` asks for one
         )
         return decoded.candidates.logits.float(), decoded.candidates.iou.float()
 

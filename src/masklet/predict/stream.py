@@ -23,7 +23,8 @@ class Stream:
     """Frames in, masks out, for ever.
 
     The same tracking as `VideoSession`, frame for frame, for the same prompts in the same order. A stream has no known
-    length, so it treats object pointers as in a video of 16 frames or more.
+    length, so it treats object pointers as in a video of 16 frames or more. Each frame prompted later than an object's
+    first adds one memory, unless `TrackingPolicy(max_conditioning=...)` bounds how many are kept.
     """
 
     def __init__(self, model: Network, *, policy: TrackingPolicy = DEFAULT) -> None:
@@ -48,7 +49,7 @@ class Stream:
         return 0 if self._session is None else self._session.history_bytes
 
     def step(self, frame: Any) -> FrameMasks:
-        """Take the next frame, anything `read_image` takes, and return the masks on it.
+        """Take the next frame, anything `read_image` takes (arrays are RGB), and return the masks on it.
 
         Raises `InputError` for a frame that is not a picture, or of another size than the first. A frame on which
         anything is raised counts as never handed in: the stream goes on with it, or with another in its place.

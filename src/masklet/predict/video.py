@@ -65,7 +65,7 @@ class Track:
         """The newest result on a frame, committed or not."""
         return self.drafts.get(frame) or self.history.get(frame)
 
-    def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, stride: int) -> RecallPlan:
+    def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, policy: TrackingPolicy) -> RecallPlan:
         """What `frame` of this object may look back at."""
         return plan_recall(
             frame,
@@ -73,8 +73,25 @@ class Track:
             tracked=TrackedFrames(self),
             num_frames=num_frames,
             reverse=reverse,
-            stride=stride,
+            stride=policy.memory_stride,
+            max_conditioning=policy.max_conditioning,
         )
+
+    def let_go(self, frame: int, reverse: bool, policy: TrackingPolicy) -> None:
+        """Forget what no frame after `frame` in this direction will need."""
+        let_go(
+            self.history,
+            frame,
+            reverse=reverse,
+            stride=policy.memory_stride,
+            max_conditioning=policy.max_conditioning,
+        )
+        self.conditioning = [number for number in self.conditioning if self._conditions(number)]
+        self.visited = {number: way for number, way in self.visited.items() if number in self.history}
+        self.prompts = {number: prompt for number, prompt in self.prompts.items() if self.latest(number)}
+
+    def _conditions(self, frame: int) -> bool:
+        return frame in self.history and self.history[frame].conditioning
 
 
 class TrackedFrames(Container[int]):
@@ -263,8 +280,7 @@ class VideoSession:
         for track in active.values():
             track.visited[frame] = reverse
             if self.keep == "window":
-                let_go(track.history, frame, reverse=reverse, stride=self.policy.memory_stride)
-                track.visited = {past: way for past, way in track.visited.items() if past in track.history}
+                track.let_go(frame, reverse, self.policy)
         self._last = (frame, reverse)
         return masks
 
@@ -274,15 +290,14 @@ class VideoSession:
         conditioned = condition_frame(self.model, features, [(track.history, plan) for track, plan in group])
         decoded = decode_frame(self.model, features, conditioned, NO_CUE)
         # A tracked frame is remembered as decoded, and shown with its holes filled.
-        result = commit(self.model, features, draft(frame, decoded, reverse=reverse), binarise=False)
+        result = commit(self.model, features, draft(frame, decoded), binarise=False)
         shown = replace(result, logits=self._cleaned(decoded.logits))
         for row, (track, _) in enumerate(group):
             track.store(shown.row(row, self._storage))
 
     def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
         """Tracks with their plans, in batches whose plans have the same shape."""
-        stride = self.policy.memory_stride
-        planned = [(track, track.recall_plan(frame, self.num_frames, reverse, stride)) for track in tracks]
+        planned = [(track, track.recall_plan(frame, self.num_frames, reverse, self.policy)) for track in tracks]
 
         def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
             return len(item[1].maps), len(item[1].pointers)
@@ -295,7 +310,6 @@ class VideoSession:
     def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
         """Decode a prompt; a given mask is adopted, whatever is remembered."""
         seen = frame in track.visited
-        reverse = track.visited.get(frame, False)
         decoded = decode_frame(
             self.model,
             features,
@@ -303,14 +317,14 @@ class VideoSession:
             self._cue(prompt, track.latest(frame)),
             stability_fallback=self.policy.stability_fallback,
         )
-        result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition, reverse=reverse)
+        result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition)
         return replace(result, logits=self._cleaned(decoded.logits))
 
     def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
         recalls = []
         if frame in track.visited and track.history:
-            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy.memory_stride)
+            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy)
             recalls = [(track.history, plan)] if plan.maps else []
         return condition_frame(self.model, features, recalls)
 

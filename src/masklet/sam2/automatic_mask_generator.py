@@ -89,7 +89,7 @@ class SAM2AutomaticMaskGenerator:
         stability_score and crop_box (x, y, width, height of where that was looked for).
         """
         model = self.predictor.model
-        fallback = model.stability_fallback if isinstance(model, SAM2Base) else True
+        fallback = model.stability_fallback if isinstance(model, SAM2Base) else None
         found = MaskFinder(model, self.options, stability_fallback=fallback).find(read_image(image))
         return [self._record(mask) for mask in found]
 

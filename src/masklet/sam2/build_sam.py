@@ -44,7 +44,8 @@ class SAM2Base(Network):
             super().__init__(replace(network.config, image_size=options.image_size or network.config.image_size))
         self.load_state_dict(network.state_dict(keep_vars=True), assign=True)
         self.train(network.training)
-        self.stability_fallback = options.stability_fallback
+        chosen = options.stability_fallback
+        self.stability_fallback = network.config.stability_fallback if chosen is None else chosen
 
     @property
     def image_size(self) -> int:

@@ -25,7 +25,9 @@ class OfficialOptions:
     low-resolution pixels are filled; non_overlap_masks: each pixel goes to one object at most;
     add_all_frames_to_correct_as_cond: corrections on tracked frames condition later ones (and are not overwritten);
     binarize_mask_from_pts_for_mem_enc: prompted masks are remembered as certain; memory_temporal_stride_for_eval:
-    distance between recalled frames; stability_fallback: an unstable single mask gives way to the best of three.
+    distance between recalled frames; max_cond_frames_in_attn: so many of the nearest prompted frames are recalled,
+    None (-1 in an override) for all; stability_fallback: an unstable single mask gives way to the best of
+    three, None for what suits the model, which with the official ones is that it does.
     """
 
     image_size: int | None = None
@@ -34,7 +36,8 @@ class OfficialOptions:
     add_all_frames_to_correct_as_cond: bool = False
     binarize_mask_from_pts_for_mem_enc: bool = False
     memory_temporal_stride_for_eval: int = 1
-    stability_fallback: bool = False
+    max_cond_frames_in_attn: int | None = None
+    stability_fallback: bool | None = False
 
     @staticmethod
     def from_overrides(overrides: Iterable[str], apply_postprocessing: bool) -> OfficialOptions:
@@ -48,7 +51,7 @@ class OfficialOptions:
             options = replace(options, **_parse(override))
         if apply_postprocessing:
             options = replace(
-                options, stability_fallback=True, binarize_mask_from_pts_for_mem_enc=True, fill_hole_area=8
+                options, stability_fallback=None, binarize_mask_from_pts_for_mem_enc=True, fill_hole_area=8
             )
         return options
 
@@ -87,6 +90,14 @@ def _stride(override: str, value: str) -> int:
     return int(value)
 
 
+def _limit(override: str, value: str) -> int | None:
+    if value == "-1":
+        return None
+    if _count(override, value) < 2:
+        raise InputError(f"override {override!r}: at least 2 frames, or -1 for all")
+    return int(value)
+
+
 def _number(override: str, value: str) -> float:
     if value.lower() in ("true", "false"):
         return float(value.lower() == "true")
@@ -103,6 +114,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "add_all_frames_to_correct_as_cond": ("add_all_frames_to_correct_as_cond", _switch),
     "binarize_mask_from_pts_for_mem_enc": ("binarize_mask_from_pts_for_mem_enc", _switch),
     "memory_temporal_stride_for_eval": ("memory_temporal_stride_for_eval", _stride),
+    "max_cond_frames_in_attn": ("max_cond_frames_in_attn", _limit),
     f"{_DECODER}_via_stability": ("stability_fallback", _switch),
 }
 """Official key -> our option and how its text is read."""

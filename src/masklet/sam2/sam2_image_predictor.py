@@ -46,7 +46,7 @@ class SAM2ImagePredictor:
         self.mask_threshold = mask_threshold
         self._predictor = ImagePredictor(
             self.model,
-            stability_fallback=self.model.stability_fallback if isinstance(self.model, SAM2Base) else True,
+            stability_fallback=self.model.stability_fallback if isinstance(self.model, SAM2Base) else None,
             fill_hole_area=int(max_hole_area),
             remove_speck_area=int(max_sprinkle_area),
         )

@@ -81,6 +81,7 @@ class SAM2VideoPredictor(SAM2Base):
         self.add_all_frames_to_correct_as_cond = options.add_all_frames_to_correct_as_cond
         self.binarize_mask_from_pts_for_mem_enc = options.binarize_mask_from_pts_for_mem_enc
         self.memory_temporal_stride_for_eval = options.memory_temporal_stride_for_eval
+        self.max_cond_frames_in_attn = options.max_cond_frames_in_attn
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2VideoPredictor:
@@ -221,6 +222,7 @@ class SAM2VideoPredictor(SAM2Base):
             binarise_prompted=self.binarize_mask_from_pts_for_mem_enc,
             stability_fallback=self.stability_fallback,
             memory_stride=self.memory_temporal_stride_for_eval,
+            max_conditioning=self.max_cond_frames_in_attn,
             non_overlapping=self.non_overlap_masks,
             offload=offload,
         )

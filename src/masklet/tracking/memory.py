@@ -6,6 +6,7 @@ Source: SAM 2 paper, section 4 and appendix D.1; official `sam2_base.py`, `_prep
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Container, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,8 +26,7 @@ class FrameResult:
     """What is known of an object (or of b objects in step) on one frame.
 
     logits: [b 1 4h 4w], None once let go; iou: [b]; pointer: [b c]; presence: [b 1] logits; memory: [b m h w], None
-    before it is committed and once let go; conditioning: whether every later frame recalls it; reverse: the direction
-    it was tracked in.
+    before it is committed and once let go; conditioning: whether frames far away recall it too.
     """
 
     frame: int
@@ -36,7 +36,6 @@ class FrameResult:
     presence: Tensor
     memory: Tensor | None = None
     conditioning: bool = False
-    reverse: bool = False
 
     def row(self, index: int, device: torch.device | None = None) -> FrameResult:
         """One object of several in step, b = 1, in storage of its own, so that the others can be let go."""
@@ -85,6 +84,7 @@ def plan_recall(
     reverse: bool = False,
     stride: int = 1,
     coming_pointers: bool = False,
+    max_conditioning: int | None = None,
 ) -> RecallPlan:
     """Which of the frames at hand `frame` recalls.
 
@@ -93,13 +93,16 @@ def plan_recall(
     reverse: tracking towards frame 0. stride: of the recalled frames but for the nearest.
 
     All conditioning frames are recalled, the future's too, but only the pointers of those already passed; with
-    `coming_pointers` all pointers, as in training, with a negative offset where the frame is yet to come.
+    `coming_pointers` all pointers, as in training, with a negative offset where the frame is yet to come. Where they
+    are more than `max_conditioning`, the nearest are, and the others count as tracked (official
+    `max_cond_frames_in_attn`).
     """
-    known = sorted(conditioning)
+    known = nearest_frames(frame, conditioning, max_conditioning)
+    others = frozenset(conditioning).difference(known)
     maps = [(past, 0) for past in known]
     for slot in range(1, NUM_TEMPORAL_SLOTS):
         past = _recent_frame(frame, NUM_TEMPORAL_SLOTS - slot, reverse, stride)
-        if past in tracked:
+        if past in tracked or past in others:
             maps.append((past, slot))
 
     count = MAX_POINTERS if num_frames is None else min(num_frames, MAX_POINTERS)
@@ -107,9 +110,22 @@ def plan_recall(
     pointers = [(past, offset) for past, offset in offsets.items() if offset >= 0 or coming_pointers]
     for offset in range(1, count):
         past = frame + offset if reverse else frame - offset
-        if past in tracked:
+        if past in tracked or past in others:
             pointers.append((past, offset))
     return RecallPlan(tuple(maps), tuple(pointers), longest=count - 1)
+
+
+def nearest_frames(frame: int, numbers: Collection[int], most: int | None) -> list[int]:
+    """Of frame `numbers` the `most` nearest to `frame`, ascending; among them always the last before it and the first
+    from it on. None for all. Source: official `select_closest_cond_frames`.
+    """
+    known = sorted(numbers)
+    if most is None or len(known) <= most:
+        return known
+    at = bisect_left(known, frame)
+    either_side = known[max(at - 1, 0) : at + 1]
+    farther = sorted(set(known).difference(either_side), key=lambda number: abs(number - frame))
+    return sorted([*either_side, *farther[: most - len(either_side)]])
 
 
 def _recent_frame(frame: int, distance: int, reverse: bool, stride: int) -> int:
@@ -160,20 +176,34 @@ def stack_memories(memories: Sequence[MemoryTokens]) -> MemoryTokens:
     )
 
 
-def let_go(history: MutableMapping[int, FrameResult], frame: int, *, reverse: bool = False, stride: int = 1) -> None:
+def let_go(
+    history: MutableMapping[int, FrameResult],
+    frame: int,
+    *,
+    reverse: bool = False,
+    stride: int = 1,
+    max_conditioning: int | None = None,
+) -> None:
     """Drop, now that `frame` is committed, whatever neither it nor a later frame of the same pass will recall.
 
-    By frame number, not by count: the conditioning frames stay whole; of tracked frames the memory stays while one of
-    the six recent slots can name it, the pointer while it is within reach. What `frame` itself recalled stays too,
-    since it may be decoded again for a correction.
+    By frame number, not by count: of conditioning frames the memory stays or, with `max_conditioning`, that of so many
+    passed last, while the others become tracked ones; of tracked frames the memory stays while one of the six recent
+    slots can name it, the pointer while it is within reach. What `frame` itself recalled stays too, since it may be
+    decoded again for a correction.
     """
     sign = -1 if reverse else 1
     oldest_map = _recent_frame(sign * frame, NUM_TEMPORAL_SLOTS - 1, False, stride)
+    passed = [past for past, result in history.items() if result.conditioning and sign * past <= sign * frame]
+    lasting = frozenset(nearest_frames(frame, passed, max_conditioning))
     for past in list(history):
         result = history[past]
         place, age = sign * past, sign * (frame - past)
-        if result.conditioning or age <= 0:
+        if age <= 0:
             continue
+        if result.conditioning and past in lasting:
+            history[past] = replace(result, logits=None)
+            continue
+        result = replace(result, conditioning=False)
         if age == 1 or (place >= oldest_map and place % stride == 0):
             history[past] = replace(result, logits=None)
         elif age < MAX_POINTERS:

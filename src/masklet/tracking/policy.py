@@ -18,8 +18,10 @@ class TrackingPolicy:
     fill_hole_area, remove_speck_area: pixels, at a quarter of the model's size, up to which holes are filled and specks
     removed; 0 for neither.
     binarise_prompted: the mask of a prompted frame is remembered as certain.
-    stability_fallback: an unstable single mask is replaced by the best of three.
+    stability_fallback: an unstable single mask is replaced by the best of three; None for what suits the model.
     memory_stride: frames between the recalled memories but for the nearest.
+    max_conditioning: of an object's prompted frames, only so many of the nearest are recalled, at least 2; a window or
+    a stream keeps no more of them, so that memory stays bounded however often an object is corrected. None for all.
     non_overlapping: where masks of a frame overlap, the highest logit takes the pixel.
     offload: keep what is remembered in main memory rather than on the model's device.
     """
@@ -29,14 +31,19 @@ class TrackingPolicy:
     fill_hole_area: int = 8
     remove_speck_area: int = 0
     binarise_prompted: bool = True
-    stability_fallback: bool = True
+    stability_fallback: bool | None = None
     memory_stride: int = 1
+    max_conditioning: int | None = None
     non_overlapping: bool = False
     offload: bool = False
 
     def __post_init__(self) -> None:
         if self.memory_stride < 1:
             raise InputError(f"memory_stride must be at least 1, not {self.memory_stride}")
+        if self.max_conditioning is not None and self.max_conditioning < 2:
+            raise InputError(
+                f"max_conditioning must be at least 2, one frame before and one after, not {self.max_conditioning}"
+            )
         if self.fill_hole_area < 0 or self.remove_speck_area < 0:
             raise InputError("fill_hole_area and remove_speck_area must be 0 or more pixels")
 

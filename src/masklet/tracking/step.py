@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from masklet.model.image_encoder import ImageFeatures
-from masklet.model.network import Decoded, Network
+from masklet.model.network import FED_BACK_LIMIT, Decoded, Network
 from masklet.ops.coordinates import Points
 from masklet.tracking.memory import FrameResult, History, RecallPlan, gather, stack_memories
 
 MAX_AMBIGUOUS_POINTS = 1
 """Up to this many points leave a doubt what is meant; a box counts as two."""
-
-FED_BACK_LIMIT = 32.0
-"""Earlier logits are clamped to +- this before they are fed back."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +50,13 @@ def decode_frame(
     conditioned: Tensor,
     cue: Cue = NO_CUE,
     *,
-    stability_fallback: bool = True,
+    stability_fallback: bool | None = None,
+    second_look: bool | None = None,
 ) -> Decoded:
-    """The mask of each object. A given mask is adopted; one point or none chooses among three readings."""
+    """The mask of each object. A given mask is adopted; one point or none chooses among three readings.
+
+    stability_fallback, second_look: see `Network.decode`.
+    """
     if cue.mask is not None:
         return model.adopt(features, cue.mask)
     num_points = 0 if cue.points is None else cue.points.xy.shape[1]
@@ -67,6 +68,7 @@ def decode_frame(
         None if earlier is None else earlier.clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT),
         multimask=num_points <= MAX_AMBIGUOUS_POINTS,
         stability_fallback=stability_fallback,
+        second_look=second_look,
     )
 
 
@@ -84,7 +86,7 @@ def commit(
     return replace(result, memory=memory if memory_dtype is None else memory.to(memory_dtype))
 
 
-def draft(frame: int, decoded: Decoded, *, conditioning: bool = False, reverse: bool = False) -> FrameResult:
+def draft(frame: int, decoded: Decoded, *, conditioning: bool = False) -> FrameResult:
     """A decoded frame as a result without memory."""
     return FrameResult(
         frame=frame,
@@ -93,5 +95,4 @@ def draft(frame: int, decoded: Decoded, *, conditioning: bool = False, reverse: 
         pointer=decoded.pointer,
         presence=decoded.presence,
         conditioning=conditioning,
-        reverse=reverse,
     )

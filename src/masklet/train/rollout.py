@@ -36,7 +36,8 @@ class Annotator:
     mask_share and box_share: how often the first prompts are masks or boxes, otherwise clicks; stills never get masks.
     max_prompted and max_corrected: up to so many frames of a clip are prompted and get correction clicks, the prompted
     ones always; corrections: clicks on each of those; truth_share: how often a correction ignores the errors and falls
-    anywhere on the object. Raises `InputError` for shares outside 0 to 1 and counts out of range.
+    anywhere on the object. second_looks: how often a correction adds no click, so that the model learns to better its
+    own answer. Raises `InputError` for shares outside 0 to 1 and counts out of range.
     """
 
     mask_share: float = 0.5
@@ -46,9 +47,10 @@ class Annotator:
     corrections: int = 7
     truth_share: float = 0.1
     box_jitter: float = 0.1
+    second_looks: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mask_share", "box_share", "truth_share"):
+        for name in ("mask_share", "box_share", "truth_share", "second_looks"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} lies in 0 to 1; got {getattr(self, name):g}")
         if self.max_prompted < 1 or self.max_corrected < 0 or self.corrections < 0:
@@ -152,14 +154,24 @@ class Session:
         recalls = [] if prompted else [(self.history, self._recall(frame))]
         conditioned = condition_frame(self.model, features, recalls)
         cue = Cue(points=self._first_points(frame) if prompted else None)
-        decoded = decode_frame(self.model, features, conditioned, cue, stability_fallback=False)
+        decoded = self._decode(features, conditioned, cue)
         yield TrainingDecoding(frame, 0, decoded)
         for correction in range(self.annotator.corrections if frame in self.plan.corrected else 0):
-            click = self._correct(frame, decoded.logits)
-            points = click if cue.points is None else cue.points.followed_by(click)
+            points = cue.points
+            if points is None or not self._looks_again():
+                click = self._correct(frame, decoded.logits)
+                points = click if points is None else points.followed_by(click)
             cue = Cue(points=points, earlier_logits=decoded.logits)
-            decoded = decode_frame(self.model, features, conditioned, cue, stability_fallback=False)
+            decoded = self._decode(features, conditioned, cue)
             yield TrainingDecoding(frame, correction + 1, decoded)
+
+    def _decode(self, features: ImageFeatures, conditioned: Tensor, cue: Cue) -> Decoded:
+        """One decoding at a time, each with a loss of its own; nothing is done over behind the loss's back."""
+        return decode_frame(self.model, features, conditioned, cue, stability_fallback=False, second_look=False)
+
+    def _looks_again(self) -> bool:
+        share = self.annotator.second_looks
+        return share > 0 and self.generator.random() < share
 
     def _recall(self, frame: int) -> RecallPlan:
         conditioning = {number for number, result in self.history.items() if result.conditioning}
