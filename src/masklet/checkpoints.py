@@ -99,7 +99,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        message = f"device {str(device)!r} is not available here ({reason}); leave it out or use 'cpu'"
+        message = f"device {str(device)!r} is not available here ({reason}); 'cpu' always is"
         raise DeviceError(message) from error
     return chosen
 

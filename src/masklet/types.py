@@ -119,7 +119,14 @@ def _binary(values: Any) -> NDArray[np.bool_]:
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
-    return array if array.dtype == bool else array > 0
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind == "f" and (soft := array[array != np.round(array)]).size:
+        raise PromptError(
+            f"a mask says yes or no of each pixel; this one holds numbers such as {soft[0]:g}: say where the object "
+            "begins, as in mask > 0.5"
+        )
+    return array > 0
 
 
 def _check_box(box: NDArray[np.float32]) -> None:

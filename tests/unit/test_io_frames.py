@@ -148,3 +148,8 @@ def test_an_iterable_whose_frames_change_size_is_an_error() -> None:
 def test_what_is_no_clip_is_an_error(source, words) -> None:
     with pytest.raises(InputError, match=words):
         open_frames(source)
+
+
+def test_an_address_is_told_from_a_missing_file():
+    with pytest.raises(InputError, match="rtsp://camera/1 is not a file; step a masklet.Stream through"):
+        open_frames("rtsp://camera/1")

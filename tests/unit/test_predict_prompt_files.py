@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from masklet.errors import InputError, PromptError
+from masklet.io.documents import read_json
 from masklet.io.palette import write_index_png
 from masklet.predict.prompt_files import read_mask, read_prompts
 
@@ -39,6 +40,15 @@ def test_points_boxes_and_masks_are_read_with_their_frames_and_objects(tmp_path)
     assert second.prompt.box.tolist() == [1, 2, 3, 4]
     assert third.prompt.mask.tolist() == (INDEX == 2).tolist()
     assert fourth.prompt.labels.tolist() == [1] and fourth.prompt.box is not None
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path):
+    """As some editors and shells on Windows write them."""
+    path = tmp_path / "prompts.json"
+    path.write_text('[{"box": [1, 2, 3, 4]}]', encoding="utf-8-sig")
+    (placed,) = read_prompts(path)
+    assert placed.prompt.box.tolist() == [1, 2, 3, 4]
+    assert read_json(path) == [{"box": [1, 2, 3, 4]}]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,9 @@ def test_a_mask_prompt_on_a_tracked_frame_looks_nothing_up(model, clip, monkeypa
     list(session.propagate(num_frames=5))
     monkeypatch.setattr(video, "condition_frame", lambda *_: pytest.fail("conditioned for nothing"))
     assert session.add(1, 3, mask=np.eye(48, 72, dtype=bool)).frame == 3
+    assert session.add(1, 3, mask=np.eye(48, 72) * 255.0).frame == 3
+    with pytest.raises(PromptError, match=r"numbers such as 0\.25: say where the object begins, as in mask > 0\.5"):
+        session.add(1, 3, mask=np.full((48, 72), 0.25))
 
 
 class Unlisted(dict):

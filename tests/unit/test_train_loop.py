@@ -199,6 +199,23 @@ def test_the_ends_of_stages_are_blended_though_the_run_was_halted(stills, tmp_pa
     assert all(torch.equal(value, blended[name]) for name, value in taken_out.state_dict().items())
     with pytest.raises(InputError, match="'third', which is not one of the stages first, second"):
         replace(recipe, blended=(Share("third"),))
+    with pytest.raises(InputError, match="leaves out 'second', the last stage"):
+        replace(recipe, blended=(Share("first"),))
+
+
+def test_a_stage_that_is_lengthened_later_counts_as_it_is_then(stills, tmp_path):
+    recipe = replace(stills_recipe(stills, 2), blended=(Share("first"), Share("second")))
+    run = Run.begin(recipe, tmp_path, PACE)
+    run.train()
+    first = run.blended["first"]
+    *before, last = recipe.stages
+    save_recipe(replace(recipe, stages=(*before, replace(last, steps=last.steps + 2))), tmp_path / "recipe.json")
+    run = Run.resume(tmp_path, PACE)
+    longer = run.train().state_dict()
+    assert list(run.blended) == ["first", "second"]
+    for name, value in longer.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (first[name] + run.average.weights[name]) / 2)
 
 
 def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):

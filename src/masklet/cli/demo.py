@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.prompt_options import Model, Quiet
+from masklet.cli.model_options import Device, Model
+from masklet.cli.prompt_options import Quiet
 
 
 def demo(
     model: Model = "nano",
+    device: Device = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("out/demo"),
     quiet: Quiet = False,
 ) -> None:
@@ -21,6 +23,6 @@ def demo(
     from masklet.predict.demo import run_demo
 
     with frame_progress("tracking", quiet=quiet) as on_frame:
-        report = run_demo(load(model), out, on_frame=on_frame)
+        report = run_demo(load(model, device=device), out, on_frame=on_frame)
     if not quiet:
         typer.echo(report.text)

@@ -8,13 +8,12 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from masklet.cli.model_options import Device, ImageSize, Model
+
 app = typer.Typer(no_args_is_help=True, help="Measure segmentation and tracking by the benchmarks' protocols.")
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of the benchmark.")]
-Model = Annotated[str, typer.Option("--model", help="Name of a model, or its file.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for results; started again, what is there is not done again.")]
-ImageSize = Annotated[int | None, typer.Option(help="Side of the square picture that the model sees.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; what is there if not given.")]
 Processes = Annotated[
     int | None, typer.Option(min=1, help="Clips at the same time; if not given, one for each core, or one on a GPU.")
 ]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.prompt_options import Model, Quiet
+from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.prompt_options import Quiet
 
 
 def everything(
@@ -24,9 +25,8 @@ def everything(
     every: Annotated[int, typer.Option("--every", help="Clips: look for new objects on each so-manieth frame.")] = 12,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
-    ] = None,
+    image_size: ImageSize = None,
+    device: Device = None,
     quiet: Quiet = False,
 ) -> None:
     """Find and mask everything, without a prompt; in a clip, track it, and take up what comes later.
@@ -42,7 +42,7 @@ def everything(
 
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
-    network = load(model, image_size=image_size)
+    network = load(model, device=device, image_size=image_size)
     if is_picture(Path(source)):
         recorded = everything_to_folder(network, source, out, **options)
     else:

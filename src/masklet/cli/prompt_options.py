@@ -12,7 +12,6 @@ Points = Annotated[
         "--point", metavar="X,Y[,LABEL]", help="Click at X,Y: LABEL 1 on the object (default), 0 off it. Repeatable."
     ),
 ]
-Model = Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="See `masklet models`; or a checkpoint file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.prompt_options import Model, Points, Quiet, parse_box, parse_point
+from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_point
 
 
 def segment(
@@ -19,9 +20,8 @@ def segment(
     ] = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
-    ] = None,
+    image_size: ImageSize = None,
+    device: Device = None,
     quiet: Quiet = False,
 ) -> None:
     """Segment objects in a picture by clicks or boxes.
@@ -37,7 +37,7 @@ def segment(
     from masklet.predict.record import segment_to_folder
 
     recorded = segment_to_folder(
-        load(model, image_size=image_size),
+        load(model, device=device, image_size=image_size),
         image,
         out,
         points=[(x, y) for x, y, _ in points],

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.prompt_options import Model, Points, Quiet, parse_box, parse_point
+from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_point
 
 
 def track(
@@ -24,9 +25,8 @@ def track(
     object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of the object they mean.")] = 1,
     reverse: Annotated[bool, typer.Option("--reverse", help="Track backwards, from the last prompt.")] = False,
     both: Annotated[bool, typer.Option("--both", help="Track forwards, then backwards to the first frame.")] = False,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side at which the model looks, a multiple of 32.")
-    ] = None,
+    image_size: ImageSize = None,
+    device: Device = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
     quiet: Quiet = False,
@@ -53,7 +53,7 @@ def track(
         placed.append(place_prompt(frame, object_id, points, corners, mask))
     with frame_progress("tracking", quiet=quiet) as on_frame:
         recorded = track_to_folder(
-            load(model, image_size=image_size),
+            load(model, device=device, image_size=image_size),
             video,
             placed,
             out,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from masklet.cli.model_options import ImageSize
+
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
 # A run's recipe keeps these paths, and it may be gone on with from anywhere.
@@ -50,26 +52,29 @@ def finetune(
     start: Annotated[str, typer.Option("--from", help="Model to start from: a name or a checkpoint.")] = "nano",
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 500,
     frames: Annotated[int, typer.Option(help="Frames of each clip; 1 for pictures.")] = 1,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side of the square picture; the model's own if left out.")
-    ] = None,
+    image_size: ImageSize = None,
     images: Annotated[
         Path | None, DataPath(help="Where the pictures of an annotation file lie, if not beside it.")
     ] = None,
     stride: Annotated[
         int, typer.Option(help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 1,
-    device: Device = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")
+    ] = None,
     workers: Workers = 1,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Adapt a model to your own pictures (or, with --frames 4 or so, clips)."""
+    import torch
+
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
     recipe = recipes.finetune(
         data, start, steps=steps, frames=frames, image_size=image_size, images=images, max_stride=stride
     )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")  # MPS has not been tried
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 

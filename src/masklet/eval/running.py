@@ -156,9 +156,12 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 
 
 def model_settings(model: ModelChoice) -> dict[str, Any]:
-    """What of a model choice the figures depend on; of a checkpoint file its contents as well, for it may change."""
+    """What of a model choice the figures depend on, the contents of its file too: even a name may come to mean others.
+
+    Raises `CheckpointError` for a model that is not there.
+    """
+    from masklet.checkpoints import find_checkpoint
+
     settings = asdict(model)
-    settings = {"model": settings.pop("name"), **settings}
-    if Path(model.name).is_file():
-        settings["sha256"] = hashlib.sha256(Path(model.name).read_bytes()).hexdigest()[:16]
-    return settings
+    contents = hashlib.sha256(find_checkpoint(model.name).read_bytes()).hexdigest()[:16]
+    return {"model": settings.pop("name"), **settings, "sha256": contents}

@@ -19,7 +19,7 @@ MAX_SIDE = 1 << 16
 def read_json(path: str | Path) -> Any:
     """The contents of a JSON file. Raises `InputError` where it is missing, cut off, or not JSON."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

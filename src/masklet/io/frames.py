@@ -86,6 +86,8 @@ def _open_path(path: str) -> FrameSource:
     if not os.path.exists(path):
         if glob.has_magic(path):
             return _open_files(path, [Path(file) for file in glob.glob(path, recursive=True)])
+        if "://" in path:
+            raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
         raise InputError(f"no such file or folder: {path}")
     if is_picture(Path(path)):
         return PictureFrames(path, [Path(path)])

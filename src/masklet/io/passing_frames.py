@@ -48,7 +48,10 @@ class PassingFrames(FrameSource):
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number < self._pulled:
             if self._spool is None:
-                raise InputError(f"frame {number} has passed and was let go; open the iterable with revisit=True")
+                raise InputError(
+                    f"frame {number} has passed and was let go; a session with keep='all' keeps what passed, as does "
+                    "open_frames(..., revisit=True)"
+                )
             return self._spool.read(number)
         while self._pulled <= number:
             frame = self._pull()

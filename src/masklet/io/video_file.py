@@ -24,7 +24,8 @@ class VideoFile(FrameSource):
     """The frames of a video file, decoded when asked for and turned upright as the file's metadata says.
 
     Reading forwards decodes each frame once. A jump begins at the key frame before its target; on the way, as many
-    frames as the cache holds are kept, so that walking backwards decodes each stretch once or twice, not every time.
+    frames as the cache holds are kept, so that walking backwards decodes the stretch between two key frames as often as
+    the cache goes into it, not for every frame.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -45,7 +45,7 @@ def read_prompts(path: str | os.PathLike[str]) -> list[PlacedPrompt]:
     """
     path = Path(path)
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise PromptError(f"no such prompts file: {path}") from error
     except (OSError, ValueError) as error:

@@ -89,7 +89,7 @@ class Run:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
-        self.blended: list[dict[str, Tensor]] = []
+        self.blended: dict[str, dict[str, Tensor]] = {}  # by stage
         self.step = 0
         self._saved_at = time.monotonic()
         self._processes = self.world_size  # that trained this run so far
@@ -152,7 +152,7 @@ class Run:
                 self.step += 1
                 watch.note(stage, last, rate, scalars, batch)
                 if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
-                    self.blended.append({name: value.clone() for name, value in self._weights().items()})
+                    self.blended[stage.name] = {name: value.clone() for name, value in self._weights().items()}
                 overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
                 if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
@@ -235,7 +235,7 @@ class Run:
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._processes = state.get("processes", self.world_size)
-        self.blended = state.get("blended", [])
+        self.blended = state.get("blended") or {}
         self.step = state["step"]
         _load_weights(self.model, state["model"], self.folder)
         self._load_optimiser(state["optimiser"])
@@ -266,7 +266,7 @@ def saved_model(folder: Path) -> tuple[Network, str]:
     """
     recipe, state = _read_run(folder)
     weights = state["average"]["weights"] if state["average"] else state["model"]
-    return _for_use(recipe, weights, state.get("blended", []), folder), f"{state['step']} of {recipe.num_steps} steps"
+    return _for_use(recipe, weights, state.get("blended") or {}, folder), f"{state['step']} of {recipe.num_steps} steps"
 
 
 def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -277,17 +277,17 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
 
 
 def _for_use(
-    recipe: Recipe, weights: dict[str, Tensor], blended: list[dict[str, Tensor]], folder: Path | None = None
+    recipe: Recipe, weights: dict[str, Tensor], blended: dict[str, dict[str, Tensor]], folder: Path | None = None
 ) -> Network:
     """The plain network of a recipe with trained weights, its low-rank updates merged.
 
-    blended: the weights that the mean is taken of, once they are all there.
+    blended: the weights after stages, by their names, that the mean is taken of once they are all there.
     """
     model = make_model(recipe, started=False)
-    if blended and len(blended) == len(recipe.blended):
+    if recipe.blended and all(share.stage in blended for share in recipe.blended):
         order = [stage.name for stage in recipe.stages]
         shares = sorted(recipe.blended, key=lambda share: order.index(share.stage))
-        weights = mean_weights(blended, [share.weight for share in shares])
+        weights = mean_weights([blended[share.stage] for share in shares], [share.weight for share in shares])
     _load_weights(model, weights, folder)
     if recipe.lora_rank:
         merge_low_rank_updates(model.image_encoder.trunk)

@@ -173,6 +173,8 @@ class Recipe:
         for share in self.blended:
             if names.count(share.stage) != 1:
                 raise InputError(f"blended names {share.stage!r}, which is not one of the stages {', '.join(names)}")
+        if self.blended and names[-1] not in {share.stage for share in self.blended}:
+            raise InputError(f"blended leaves out {names[-1]!r}, the last stage, and all that it learns: name it too")
 
     @property
     def num_steps(self) -> int:
