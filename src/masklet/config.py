@@ -102,10 +102,12 @@ SAM2_LARGE = ModelConfig("sam2-large", _LARGE, signed_pointer_time=False)
 NANO = ModelConfig(
     "nano",
     ConvNetConfig(widths=(32, 64, 128, 256), depths=(2, 2, 5, 2), global_blocks=2),
-    image_size=448,
+    image_size=480,
     width=128,
     memory_layers=2,
     feedforward=512,
+    stability_fallback=False,
+    second_look=True,
 )
 """The small model trained by this project, whose weights ship in the package."""
 

@@ -9,6 +9,7 @@ from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
 from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
 from masklet.data.transforms import Augmentation
+from masklet.train.feed import open_bare
 from masklet.train.losses import FROM_SCRATCH
 from masklet.train.optimiser import OptimiserConfig
 from masklet.train.recipe import Part, Recipe, Source, Stage
@@ -18,6 +19,9 @@ CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=
 FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
 PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, frame_colour=FRAME_COLOUR)
 """The augmentation of clips in the paper and in the official fine-tuning configuration."""
+
+WORTH_PACKING = 4
+"""Stills are packed where they are at most so many times those that are drawn."""
 
 
 def finetune(
@@ -36,17 +40,20 @@ def finetune(
     of clips; start: a name or a path; image_size: None for the model's own; images: where the pictures of an annotation
     file lie; max_stride: up to so many annotated frames from one to the next. The official sizes compute in bfloat16
     with their trunk frozen but for low-rank updates, and encode again in the backward pass; `nano` is small enough to
-    be trained as a whole.
+    be trained as a whole. Stills are packed first, unless far more lie there than the run will draw. Raises
+    `InputError` for data that cannot be opened.
     """
     model = config_of(start)
     size = image_size or model.image_size
     small = model.trunk.kind == "convnet"
     augmentation = Augmentation(size, degrees=10, shear=5, crop=(0.7, 1.1), stretch=1.2, clip_colour=CLIP_COLOUR)
     pictures = None if images is None else str(images)
-    source = Source(str(data), cached=frames == 1, images=pictures, max_stride=max_stride)
+    source = Source(str(data), images=pictures, max_stride=max_stride)
+    clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
+    drawn = steps * accumulate * clips
     part = Part(
-        (source,),
-        clips=4 if small and frames == 1 else 1,
+        (replace(source, cached=frames == 1 and len(open_bare(source)) <= WORTH_PACKING * drawn),),
+        clips=clips,
         frames=frames,
         sessions=2 if frames == 1 else 1,
         objects=2 if small else 3,
@@ -62,7 +69,7 @@ def finetune(
         OptimiserConfig(weight_decay=0.05, clip=1.0 if small else 0.1, ema=0.99),
         start=start,
         lora_rank=0 if small else 8,
-        accumulate=1 if small else 4,
+        accumulate=accumulate,
         precision="float32" if small else "bfloat16",
         checkpointing=not small,
     )
