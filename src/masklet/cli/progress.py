@@ -27,11 +27,16 @@ def frame_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int | 
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None, rate="")
+    progress = Progress(*columns, console=Console(stderr=True))
+    task = progress.add_task(title, total=None, rate="")
 
-        def on_frame(done: int, total: int | None) -> None:
-            speed = progress.tasks[task].finished_speed or progress.tasks[task].speed
-            progress.update(task, completed=done, total=total, rate=f"{speed:.1f} frames/s" if speed else "")
+    def on_frame(done: int, total: int | None) -> None:
+        progress.start()  # not before: an error about the source or the model comes without a bar
+        speed = progress.tasks[task].finished_speed or progress.tasks[task].speed
+        progress.update(task, completed=done, total=total, rate=f"{speed:.1f} frames/s" if speed else "")
 
+    try:
         yield on_frame
+    finally:
+        if progress.live.is_started:
+            progress.stop()
