@@ -157,7 +157,7 @@ class Reader:
                 points = rows[:, :3] + origin
                 normals = rows[:, 3:6] if rows.shape[1] == 6 else None
             elif key == "numsurf":
-                hidden = bool(NOT_SEEN.search(name) or NOT_SEEN.search(PureWindowsPath(texture).name))
+                hidden = NOT_SEEN.search(name) or NOT_SEEN.search(PureWindowsPath(texture).name)
                 surfaces = [self._read_surface() for _ in range(int(words[1]))]
                 if not hidden:
                     self._add(texture, points, normals, surfaces, repeat, offset)

@@ -42,11 +42,8 @@ class Camera:
         assert number == 0
         self.pictures = [frame[..., ::-1] for frame in scenes.clip(3, 480, 640)]
 
-    def isOpened(self):
-        return bool(self.pictures)
-
     def read(self):
-        return True, self.pictures.pop(0)
+        return (True, self.pictures.pop(0)) if self.pictures else (False, None)
 
 
 @pytest.mark.timeout(300)

@@ -203,10 +203,9 @@ def let_go(
         if result.conditioning and past in lasting:
             history[past] = replace(result, logits=None)
             continue
-        result = replace(result, conditioning=False)
         if age == 1 or (place >= oldest_map and place % stride == 0):
-            history[past] = replace(result, logits=None)
+            history[past] = replace(result, logits=None, conditioning=False)
         elif age < MAX_POINTERS:
-            history[past] = replace(result, logits=None, memory=None)
+            history[past] = replace(result, logits=None, conditioning=False, memory=None)
         else:
             del history[past]
