@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from masklet.data.clips import Clip
-from masklet.data.mix import Batches, Mix, Source, start_worker
+from masklet.data.mix import Batches, Mix, MixSource, start_worker
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 
@@ -33,8 +33,8 @@ class Squares:
 
 
 def mix(seed=0):
-    stills, clips = Source(Squares("stills"), 3, PLAIN), Source(Squares("clips"), 1, PLAIN, num_frames=3)
-    return Mix([stills, clips, Source(Squares("never"), 0, PLAIN)], seed=seed)
+    stills, clips = MixSource(Squares("stills"), 3, PLAIN), MixSource(Squares("clips"), 1, PLAIN, num_frames=3)
+    return Mix([stills, clips, MixSource(Squares("never"), 0, PLAIN)], seed=seed)
 
 
 def same(a, b):
@@ -95,11 +95,11 @@ def test_processes_share_one_batch_between_them():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Source(Squares("a"), -1, PLAIN), "weight"),
-        (lambda: Source(Squares("a"), 1, PLAIN, num_frames=0), "at least 1 frame"),
-        (lambda: Source(Squares("a", 0), 1, PLAIN), "empty Squares"),
+        (lambda: MixSource(Squares("a"), -1, PLAIN), "weight"),
+        (lambda: MixSource(Squares("a"), 1, PLAIN, num_frames=0), "at least 1 frame"),
+        (lambda: MixSource(Squares("a", 0), 1, PLAIN), "empty Squares"),
         (lambda: Mix([]), "at least one source"),
-        (lambda: Mix([Source(Squares("a"), 0, PLAIN)]), "at least one source"),
+        (lambda: Mix([MixSource(Squares("a"), 0, PLAIN)]), "at least one source"),
         (lambda: mix().sample(0, num_frames=7), "7 frames"),
     ],
 )

@@ -15,7 +15,7 @@ from masklet.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class MixSource:
     """One part of a mix: a dataset, how often it is drawn (relative to the others), frames of a clip, augmentation."""
 
     dataset: ClipDataset
@@ -39,7 +39,7 @@ class Mix:
     the seed and i, whatever was drawn before it and in whichever process.
     """
 
-    def __init__(self, sources: Sequence[Source], *, seed: int = 0) -> None:
+    def __init__(self, sources: Sequence[MixSource], *, seed: int = 0) -> None:
         self.sources = tuple(sources)
         self.seed = seed
         if not sum(source.weight for source in self.sources):

@@ -17,8 +17,7 @@ from masklet.data.cache import build_cache
 from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
 from masklet.data.layouts.pictures import PictureFolder
-from masklet.data.mix import Batches, Mix, start_worker
-from masklet.data.mix import Source as MixSource
+from masklet.data.mix import Batches, Mix, MixSource, start_worker
 from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import MovingSource, SpriteSource
