@@ -28,7 +28,7 @@ RENDERS = {"animals": 0.8, "people": 0.5, "buildings": 0.1, "things": 0.2}
 """The folders of stills that `tools/render_models.py` writes, and how often each is drawn from."""
 
 VEHICLES = {"vehicles": 0.6}
-"""The folder that it writes with `--vehicles`, for the last three stages."""
+"""The folder that it writes with `--vehicles`, for the last six stages."""
 
 MOVING, PLACES = "moving", "places"
 """The folder of clips that it writes, and that of `tools/render_scenery.py`."""
@@ -41,7 +41,7 @@ def nano(
     stamps: Path | None = None,
     renders: Path | None = None,
 ) -> Recipe:
-    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, six times over.
+    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, seven times over.
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
@@ -50,10 +50,11 @@ def nano(
     result is a mean of the weights after stages at the largest sizes.
 
     They came about in pieces: the first eight stages computed in float32 and drew every drawing, not every folder of
-    them, equally often; "192 lively", "192 close", "192 parted" and "192 seen" began with weights in half precision
-    and a fresh optimiser, the last two with the mean of what is blended below and came before; the trunk got its global
-    attention at "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with their
-    limbs; up to step 800 of "192 seen" nothing was a vehicle, and then most airliners were plain white.
+    them, equally often; "192 lively", "192 close", "192 parted", "192 seen" and "192 calm" began with weights in half
+    precision and a fresh optimiser, the last three with the mean of what is blended below and came before; 400 steps of
+    another optimiser lay before "192 calm" (decision 0011); the trunk got its global attention at "192 close"; up to
+    step 1,600 of "192 acted" the paint on acting things did not go along with their limbs; up to step 800 of "192 seen"
+    nothing was a vehicle, and from there to "192 calm" most airliners were plain white.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -140,10 +141,19 @@ def nano(
                 fixed_statistics=True,
                 losses=replace(FROM_SCRATCH, iou=3.0),
             ),
+            _sure("192 calm", 192, 800, 4e-4, 0.6, (looking(driven, 16, 1, 1), seldom(driven, 3, 5, 0.8))),
+            _sure("256 calm", 256, 900, 3e-4, 0.5, (looking(driven, 10, 1, 2), seldom(driven, 2, 6, 1.0))),
+            replace(
+                _sure("448 calm", 448, 1000, 2e-4, 0.01, (exact(driven, 4, 1, 3), seldom(driven, 1, 6, 1.0))),
+                fixed_statistics=True,
+            ),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
         precision="bfloat16 encoder",
-        blended=(Share("384"), Share("384 modelled", 3.0), Share("448 acted", 20.0), Share("448 seen", 24.0)),
+        blended=(
+            *(Share("384"), Share("384 modelled", 3.0), Share("448 acted", 20.0), Share("448 seen", 24.0)),
+            Share("448 calm", 24.0),
+        ),
     )
 
 
@@ -183,6 +193,11 @@ def _long_clips(scenes: Synthetic, clips: int, frames: int, motion: float, weigh
     annotator = Annotator(mask_share=0.5, box_share=0.3, max_prompted=1, max_corrected=1, corrections=1)
     moved = (replace(scenes, motion=motion),)
     return Part(moved, clips, frames, sessions=1, objects=2, weight=weight, annotator=annotator)
+
+
+def _sure(name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...]) -> Stage:
+    """As `_close`, with more weight yet on knowing how good a mask is."""
+    return replace(_close(name, size, steps, lr, final, parts), losses=replace(FROM_SCRATCH, iou=3.0))
 
 
 def _close(name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...]) -> Stage:
