@@ -143,12 +143,18 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["cats", "fashion", "davis"])
     parser.add_argument("--model", default="nano", help="a model's name or a checkpoint's path")
     parser.add_argument("--image-size", type=int, help="side of the square picture the model sees")
+    parser.add_argument("--no-close-look", action="store_true", help="see masks from afar only")
+    parser.add_argument("--no-guided-edges", action="store_true", help="enlarge masks without regard to the picture")
     parser.add_argument("--limit", type=int, help="score only so many pictures of each set")
     parser.add_argument("--no-baselines", action="store_true", help="leave GrabCut out; it takes the most time")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     model = masklet.load(options.model, image_size=options.image_size)
-    predictor = masklet.ImagePredictor(model)
+    predictor = masklet.ImagePredictor(
+        model,
+        close_look=False if options.no_close_look else None,
+        guided_edges=False if options.no_guided_edges else None,
+    )
     begun = time.perf_counter()
     results = {
         name: score_set(predictor, options.data, name, options.limit, not options.no_baselines) for name in options.sets
@@ -158,6 +164,8 @@ def main() -> None:
         about = {
             "model": str(options.model),
             "image_size": model.config.image_size,
+            "close_look": predictor.close_look,
+            "guided_edges": predictor.guided_edges,
             "limit": options.limit,
             "seconds": round(time.perf_counter() - begun, 1),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",

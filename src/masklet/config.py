@@ -60,8 +60,9 @@ class ModelConfig:
     signed temporal position, and a memory of an absent object gets its own embedding. `stability_fallback` says whether
     a single mask with an uncertain edge gives way to the best of the three readings: officially so (except while
     training), but worse with a model whose readings are good for single clicks alone. `second_look` says whether the
-    first answer to points or a box is given back to the decoder once before it counts: the releases do not need it, a
-    small model gains much by it.
+    first answer to points or a box is given back to the decoder once before it counts, `close_look` whether the answer
+    to points or a box is decoded again on the part of the picture around it, `guided_edges` whether masks are brought
+    to a picture's size along its own edges: the releases do not need them, a small model gains much by all three.
     """
 
     name: str
@@ -75,6 +76,8 @@ class ModelConfig:
     signed_pointer_time: bool = True
     stability_fallback: bool = True
     second_look: bool = False
+    close_look: bool = False
+    guided_edges: bool = False
 
     def __post_init__(self) -> None:
         if self.image_size <= 0 or self.image_size % 32:
@@ -108,6 +111,8 @@ NANO = ModelConfig(
     feedforward=512,
     stability_fallback=False,
     second_look=True,
+    close_look=True,
+    guided_edges=True,
 )
 """The small model trained by this project, whose weights ship in the package."""
 

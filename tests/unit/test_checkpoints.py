@@ -35,6 +35,21 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, config, suffix):
         assert torch.equal(value, loaded.state_dict()[key]), key
 
 
+@pytest.mark.parametrize(("config", "last"), [(TINY_CONVNET, True), (TINY_HIERA, False)], ids=["convnet", "hiera"])
+def test_on_a_cpu_convolutional_trunks_are_laid_out_for_speed(tmp_path, config, last):
+    """Which changes neither what a model says nor what is saved of it."""
+    model = tiny_model(config)
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors", device="cpu")
+    kernels = [weight for weight in loaded.image_encoder.parameters() if weight.ndim == 4 and weight.shape[-1] > 1]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels) == last
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(loaded.encode(pixels).stride16, model.encode(pixels).stride16, atol=1e-3)
+    save(loaded, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
 def test_half_precision_files_load_as_float32(tmp_path):
     save(tiny_model(), tmp_path / "half.safetensors", dtype=torch.float16)
     loaded = load(tmp_path / "half.safetensors", device="cpu")

@@ -6,7 +6,7 @@ import pytest
 
 from masklet.data.clips import Clip
 from masklet.data.colours import ColourChange, ColourJitter
-from masklet.data.transforms import Augmentation, squash
+from masklet.data.transforms import Augmentation, cut_around_object, squash
 from masklet.errors import InputError
 
 STRONG = Augmentation(
@@ -100,6 +100,33 @@ def test_a_crop_keeps_an_object_in_sight():
     assert not cropped(empty, np.random.default_rng(0)).masks.any()
 
 
+def test_close_stills_show_one_object_large():
+    """Either of the two discs, whole, at different scales and places."""
+    close, still = Augmentation(64, close=1.0), discs(300, 500)
+    shown = [close(still, np.random.default_rng(seed)) for seed in range(40)]
+    shares = np.array([[(clip.masks == number).mean() for number in (1, 2)] for clip in shown])
+    assert (shares.max(1) > 0.1).all(), "of a wide picture the large disc fills a ninth, the small one a twentieth"
+    assert set(shares.argmax(1)) == {0, 1}
+    assert shares.max(1).max() > 2 * shares.max(1).min()
+    for clip in shown:
+        assert ((clip.frames[..., 0] > 200) == (clip.masks > 0)).mean() > 0.95, "pictures and masks stay aligned"
+
+
+def test_clips_and_pictures_without_objects_are_not_cut():
+    augmented = [Augmentation(64, close=close)(discs(90, 160, 2), np.random.default_rng(0)) for close in (0.0, 1.0)]
+    assert np.array_equal(augmented[0].frames, augmented[1].frames)
+    still = discs(90, 160)
+    empty = Clip(still.frames, np.zeros_like(still.masks), "empty")
+    assert cut_around_object(empty, np.random.default_rng(0)) is empty
+
+
+def test_a_speck_is_cut_out_with_its_surroundings():
+    masks = np.zeros((1, 100, 100), np.uint8)
+    masks[0, 50:52, 50:52] = 1
+    cut = cut_around_object(Clip(np.zeros((1, 100, 100, 3), np.uint8), masks, "speck"), np.random.default_rng(0))
+    assert 48 <= min(cut.size) <= max(cut.size) <= 50
+
+
 def test_sixteen_bit_masks_keep_their_numbers():
     masks = np.full((1, 40, 40), 1234, np.uint16)
     augmented = Augmentation(32)(Clip(np.zeros((1, 40, 40, 3), np.uint8), masks, "many"), np.random.default_rng(0))
@@ -113,6 +140,7 @@ def test_sixteen_bit_masks_keep_their_numbers():
         ({"size": 8, "crop": (0.0, 1.0)}, "crop"),
         ({"size": 8, "crop": (1.0, 0.5)}, "crop"),
         ({"size": 8, "stretch": 0.5}, "stretch"),
+        ({"size": 8, "close": 1.5}, "close is a probability from 0 to 1, not 1.5"),
     ],
 )
 def test_options_out_of_range_are_errors(options, message):

@@ -47,7 +47,7 @@ class FailsOnce:
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     ("step", "wait"),
-    [("frame_pixels", 0), ("decode_frame", 0), ("decode_frame", 1), ("resize_bilinear", 0), ("let_go", 1)],
+    [("frame_pixels", 0), ("decode_frame", 0), ("decode_frame", 1), ("at_full_size", 0), ("let_go", 1)],
 )
 def test_a_stream_goes_on_after_a_frame_on_which_something_was_raised(model, clip, monkeypatch, step, wait, error):
     calm, disturbed = Stream(model), Stream(model)

@@ -159,6 +159,14 @@ def test_large_models_are_fine_tuned_by_low_rank_updates(tmp_path):
     assert recipe.model.trunk == hiera.trunk
 
 
+def test_a_model_that_looks_closely_is_fine_tuned_on_close_looks(tmp_path):
+    stills = write_stills(tmp_path / "stills", 2)
+    save(Network(replace(NANO, close_look=False)), tmp_path / "far.safetensors")
+    near, far = (recipes.finetune(stills, start).stages[0] for start in ("nano", str(tmp_path / "far.safetensors")))
+    assert (near.augmentation.close, far.augmentation.close) == (1.0, 0.0)
+    assert near.parts == far.parts
+
+
 @pytest.mark.parametrize(("steps", "packed"), [(1, False), (2, True)])
 def test_stills_are_packed_where_the_run_draws_a_good_part_of_them(tmp_path, steps, packed):
     """Four pictures a step, and thirty there."""

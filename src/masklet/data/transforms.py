@@ -6,7 +6,7 @@ handed in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 from masklet.data.clips import Clip
 from masklet.data.colours import NO_JITTER, ColourJitter
 from masklet.errors import InputError
+from masklet.ops.boxes import mask_boxes
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 PADDING = (124, 116, 104)
 """Colour outside the picture: ImageNet's mean, which the model sees as zero."""
+
+CLOSE_MARGIN, CLOSE_SHIFT, CLOSE_SIDE = (1.2, 2.2), 0.2, 48
+"""A close window's side and its shift off the object's middle, as multiples of the object's longer side; its least
+side in pixels."""
+CLOSE_CROP = (0.9, 1.1)
+"""What takes the place of `crop` on such a window."""
 
 GEOMETRY_ATTEMPTS = 4
 """Draws of a crop that shows an object, before the whole picture is taken."""
@@ -31,11 +38,12 @@ GEOMETRY_ATTEMPTS = 4
 class Augmentation:
     """How training clips are varied; calling it gives a clip of square frames.
 
-    size: side of the result in pixels; flip: probability of a mirror image; degrees, shear: the affine map, each up to
-    this angle both ways; crop: least and largest share of the picture's sides that is shown (above 1 shows padding
-    around it); stretch: a crop's aspect may change by up to this factor both ways; clip_colour: one draw for all
-    frames; frame_colour: one draw for each; min_area: pixels that some object must show in the first frame, or else
-    the geometry is drawn again and in the end left out.
+    size: side of the result in pixels; flip: probability of a mirror image; degrees, shear: the affine map, each up
+    to this angle both ways; crop: least and largest share of the picture's sides that is shown (above 1 shows
+    padding around it); close: probability that of a still only the surroundings of one object are shown instead, as
+    a close look has them; stretch: a crop's aspect may change by up to this factor both ways; clip_colour: one draw
+    for all frames; frame_colour: one draw for each; min_area: pixels that some object must show in the first frame,
+    or else the geometry is drawn again and in the end left out.
     """
 
     size: int
@@ -43,6 +51,7 @@ class Augmentation:
     degrees: float = 0.0
     shear: float = 0.0
     crop: tuple[float, float] = (1.0, 1.0)
+    close: float = 0.0
     stretch: float = 1.0
     clip_colour: ColourJitter = NO_JITTER
     frame_colour: ColourJitter = NO_JITTER
@@ -53,12 +62,17 @@ class Augmentation:
             raise InputError(f"size must be at least 1 pixel, not {self.size}")
         if not 0 < self.crop[0] <= self.crop[1]:
             raise InputError(f"crop is a range of shares of the picture, such as (0.5, 1.0); got {self.crop}")
+        if not 0 <= self.close <= 1:
+            raise InputError(f"close is a probability from 0 to 1, not {self.close}")
         if self.stretch < 1:
             raise InputError(f"stretch is a factor of at least 1, not {self.stretch}")
 
     def __call__(self, clip: Clip, generator: np.random.Generator) -> Clip:
         """`clip` varied, at `size` x `size`. Objects cropped away keep their number and simply do not appear."""
-        warped = self._vary_geometry(clip, generator)
+        if self.close and len(clip.frames) == 1 and generator.random() < self.close:
+            warped = replace(self, crop=CLOSE_CROP)._vary_geometry(cut_around_object(clip, generator), generator)
+        else:
+            warped = self._vary_geometry(clip, generator)
         frames = self.clip_colour.draw(generator).apply(warped.frames)
         if self.frame_colour.active:
             frames = np.stack([self.frame_colour.draw(generator).apply(frame) for frame in frames])
@@ -91,6 +105,20 @@ class Augmentation:
         in_square[:2, :2] = linear
         in_square[:2, 2] = centre - linear @ (0.5, 0.5)
         return to_picture @ in_square @ np.diag([1 / self.size, 1 / self.size, 1.0])
+
+
+def cut_around_object(clip: Clip, generator: np.random.Generator) -> Clip:
+    """A square window around one object of the first frame, or the whole clip where that shows none."""
+    areas = np.bincount(clip.masks[0].ravel())[1:]
+    numbers = np.flatnonzero(areas) + 1
+    if not len(numbers):
+        return clip
+    x0, y0, x1, y1 = mask_boxes(clip.masks[0] == generator.choice(numbers))
+    longer = max(x1 - x0, y1 - y0)
+    half = max(generator.uniform(*CLOSE_MARGIN) * longer, CLOSE_SIDE) / 2
+    x, y = np.array([x0 + x1, y0 + y1]) / 2 + generator.uniform(-CLOSE_SHIFT, CLOSE_SHIFT, 2) * longer
+    window = np.s_[:, max(0, int(y - half)) : int(np.ceil(y + half)), max(0, int(x - half)) : int(np.ceil(x + half))]
+    return Clip(clip.frames[window], clip.masks[window], clip.name)
 
 
 def warp_clip(clip: Clip, matrix: NDArray[np.float64], size: int) -> Clip:

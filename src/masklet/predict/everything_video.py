@@ -109,16 +109,20 @@ class MaskletSearch:
 
     def _let_go(self, tracked: FrameMasks) -> None:
         """Drop objects that have been absent or unstable for too long, and those that have become another one."""
-        offset = self.finder.options.stability_score_offset
-        stable = stability_scores(tracked.logits, 0.0, offset).cpu().numpy() >= self.rules.min_stability
-        sound = stable & (tracked.presence > 0).cpu().numpy()
-        for object_id, is_sound in zip(tracked.object_ids, sound.tolist(), strict=True):
+        for object_id, presence in zip(tracked.object_ids, tracked.presence.tolist(), strict=True):
+            is_sound = presence > 0 and self._stability(object_id, tracked.frame) >= self.rules.min_stability
             self._missed[object_id] = 0 if is_sound else self._missed[object_id] + 1
         lost = {object_id for object_id, looks in self._missed.items() if looks >= self.rules.patience}
         double = [tracked.object_ids[place] for place in later_doubles(tracked.masks, self.rules.duplicate_iou)]
         for object_id in lost.union(double):
             self.session.remove(object_id)
             del self._missed[object_id]
+
+    def _stability(self, object_id: int, frame: int) -> float:
+        """Of the mask as it was decoded: where its edges are guided, they are always sharp."""
+        result = self.session.tracks[object_id].latest(frame)
+        assert result is not None and result.logits is not None, "the frame has just been tracked"
+        return float(stability_scores(result.logits[0], 0.0, self.finder.options.stability_score_offset))
 
     def _take_up(self, frame: int, image: NDArray[np.uint8]) -> None:
         """Look for objects where no known one is, and prompt the tracker with their masks, the best first."""

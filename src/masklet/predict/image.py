@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from masklet.errors import InputError, OutputError, PromptError
-from masklet.io.images import read_image
+from masklet.io.images import read_image, read_own_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
-from masklet.model.layers import resize_bilinear
 from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points
-from masklet.predict.pixels import picture_pixels
+from masklet.predict.close_look import look_closer
+from masklet.predict.pixels import at_full_size, picture_pixels
 from masklet.types import ImageMasks, Prompt, Size
 
 if TYPE_CHECKING:
@@ -44,12 +44,14 @@ NUM_SAMPLED = 16
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
     """A picture as the network sees it. size: of the picture; features: with b = 1; model and weights: name and
-    `encoder_fingerprint` of the model that made it, whose decoder alone can read it."""
+    `encoder_fingerprint` of the model that made it, whose decoder alone can read it; picture: RGB [H W 3], where its
+    predictor looks at it again."""
 
     size: Size
     features: ImageFeatures
     model: str
     weights: str
+    picture: NDArray[np.uint8] | None = None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write to a safetensors file, in one step. Raises `OutputError` where it cannot be written."""
@@ -57,6 +59,8 @@ class ImageEmbedding:
         from safetensors.torch import save_file
 
         tensors = {name: maps.contiguous().cpu() for name, maps in vars(self.features).items()}
+        if self.picture is not None:
+            tensors["picture"] = torch.from_numpy(np.ascontiguousarray(self.picture))
         height, width = map(str, self.size)
         path = Path(path)
         partial = path.with_name(f".{path.name}.partial")
@@ -81,8 +85,9 @@ class ImageEmbedding:
             with safe_open(Path(path), framework="pt") as file:
                 notes = file.metadata() or {}
                 features = ImageFeatures(*(file.get_tensor(name) for name in ("stride4", "stride8", "stride16")))
+                picture = file.get_tensor("picture").numpy() if "picture" in file.keys() else None  # noqa: SIM118
             size = Size(int(notes["height"]), int(notes["width"]))
-            return ImageEmbedding(size, features, notes["model"], notes["weights"])
+            return ImageEmbedding(size, features, notes["model"], notes["weights"], picture)
         except KeyError as error:
             raise InputError(
                 f"{path} is not a saved image embedding of this version: it lacks {error}; embed the picture again"
@@ -107,9 +112,12 @@ def encoder_fingerprint(model: Network) -> str:
 class ImagePredictor:
     """Masks for points, boxes and masks on pictures.
 
-    model: from `masklet.load`; stability_fallback: whether an unstable single mask is replaced by the best of three,
-    None for what suits the model; fill_hole_area, remove_speck_area: pixels, at a quarter of the model's size, up to
-    which holes are filled and specks removed, 0 for neither.
+    model: from `masklet.load`; stability_fallback: whether an unstable single mask is replaced by the best of three;
+    close_look: whether each mask is decoded again on the part of the picture around it, which costs an encoding for
+    every mask and finds more of things that are small in their picture; guided_edges: whether a mask's edges follow the
+    picture's; each None for what suits the model; fill_hole_area, remove_speck_area: pixels, at a quarter of the
+    model's size (which shows the window only in a close look), up to which holes are filled and specks removed, 0 for
+    neither.
     """
 
     def __init__(
@@ -117,11 +125,15 @@ class ImagePredictor:
         model: Network,
         *,
         stability_fallback: bool | None = None,
+        close_look: bool | None = None,
+        guided_edges: bool | None = None,
         fill_hole_area: int = 0,
         remove_speck_area: int = 0,
     ) -> None:
         self.model = model
         self.stability_fallback = stability_fallback
+        self.close_look = model.config.close_look if close_look is None else close_look
+        self.guided_edges = model.config.guided_edges if guided_edges is None else guided_edges
         self.fill_hole_area = fill_hole_area
         self.remove_speck_area = remove_speck_area
 
@@ -134,11 +146,18 @@ class ImagePredictor:
         """Encode pictures, of any sizes, together."""
         if not len(images):
             return []
-        arrays = [read_image(image) for image in images]
+        keep = self.close_look or self.guided_edges
+        arrays = [(read_own_image if keep else read_image)(image) for image in images]
         image_size, device = self.model.config.image_size, self.model.device
         features = self.model.encode(torch.cat([picture_pixels(array, image_size, device) for array in arrays]))
         return [
-            ImageEmbedding(Size(*array.shape[:2]), features.select(index), self.model.config.name, self._weights)
+            ImageEmbedding(
+                Size(*array.shape[:2]),
+                features.select(index),
+                self.model.config.name,
+                self._weights,
+                array if keep else None,
+            )
             for index, array in enumerate(arrays)
         ]
 
@@ -193,22 +212,47 @@ class ImagePredictor:
             stability_fallback=self.stability_fallback,
         )
         candidates = decoded.candidates
-        low_res = candidates.logits.float()
+        logits, iou = candidates.logits.float(), candidates.iou.float()
+        if (self.close_look or self.guided_edges) and embedding.picture is None:
+            raise InputError(
+                "this predictor looks at the picture again, which the embedding was made without; embed the picture "
+                "again with it, or make it with close_look=False and guided_edges=False"
+            )
+        if self.close_look:
+            return self._closer(embedding, points, logits, iou)
+        guide = embedding.picture if self.guided_edges else None
         return ImageMasks(
-            logits=self._full_size(low_res, embedding.size),
-            iou=candidates.iou.float(),
-            low_res=low_res.clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT),
+            logits=at_full_size(self._mended(logits), embedding.size, guide),
+            iou=iou,
+            low_res=logits.clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT),
         )
 
-    def _full_size(self, low_res: Tensor, size: Size) -> Tensor:
-        """Logits [b m h w] at the picture's size, small holes and specks mended first."""
+    def _closer(self, embedding: ImageEmbedding, points: Points, logits: Tensor, iou: Tensor) -> ImageMasks:
+        """Every mask, logits [b m 4h 4w], as it is seen from close by."""
+        assert embedding.picture is not None, "checked before"
+        num_masks = iou.shape[1]
+        each = Points(points.xy.repeat_interleave(num_masks, 0), points.label.repeat_interleave(num_masks, 0))
+        flat, size = logits.flatten(0, 1)[:, None], embedding.size
+        seen = look_closer(
+            self.model, embedding.picture, each, flat, iou.flatten(), stability_fallback=self.stability_fallback
+        )
+        guide = embedding.picture if self.guided_edges else None
+        low_res = seen.low_res(flat, size, guide).clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT)
+        return ImageMasks(
+            logits=seen.on_picture(self._mended(seen.logits), size, guide).reshape(*iou.shape, *size),
+            iou=seen.iou.reshape(iou.shape),
+            low_res=low_res.reshape(logits.shape),
+        )
+
+    def _mended(self, low_res: Tensor) -> Tensor:
+        """Logits [b m h w] with small holes filled and specks removed."""
         mended = fill_holes_and_specks(
             low_res.flatten(0, 1),
             hole_area=self.fill_hole_area,
             speck_area=self.remove_speck_area,
             fill=HOLE_FILL,
         )
-        return resize_bilinear(mended.reshape(low_res.shape), *size)
+        return mended.reshape(low_res.shape)
 
     def _features(self, embedding: ImageEmbedding) -> ImageFeatures:
         if embedding.model != self.model.config.name:

@@ -1,4 +1,4 @@
-"""From uint8 pictures to what the network sees.
+"""From uint8 pictures to what the network sees, and from its masks back to their size.
 
 Pictures and clips are resized differently, as in the official code: its picture predictor resizes float tensors
 bilinearly with antialiasing, its folder loader 8-bit images with Pillow's bicubic filter.
@@ -6,6 +6,7 @@ bilinearly with antialiasing, its folder loader 8-bit images with Pillow's bicub
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from masklet.model.layers import resize_bilinear
+from masklet.ops.guided import FINEST, resize_guided
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.types import Size
 
 
 def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
@@ -27,6 +30,18 @@ def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device
     resized = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float() / 255
     return _normalise(pixels)
+
+
+def at_full_size(logits: Tensor, size: Size, guide: NDArray[np.uint8] | None) -> Tensor:
+    """Logits [b m h w] at the size of a picture, [b m H W]: along its edges where it is given, RGB [H W 3]."""
+    if guide is None:
+        return resize_bilinear(logits, *size)
+    height, width = (min(FINEST * cells, pixels) for cells, pixels in zip(logits.shape[-2:], size))
+    # OpenCV shrinks bytes in a fraction of the time that floats take, which counts on every frame of a clip.
+    seen = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA)
+    planes = torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1))).to(logits.device)
+    found = resize_guided(logits.flatten(0, 1)[:, None], planes.float() / 255, size)
+    return found.reshape(*logits.shape[:2], *size)
 
 
 def _normalise(pixels: Tensor) -> Tensor:

@@ -19,19 +19,20 @@ from torch import Tensor
 from masklet.errors import InputError, PromptError
 from masklet.io.frames import open_frames
 from masklet.model.image_encoder import ImageFeatures
-from masklet.model.layers import resize_bilinear
-from masklet.model.network import Network
+from masklet.model.network import ABSENT_LOGIT, Decoded, Network
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import to_model_mask, to_model_points
 from masklet.ops.masks import non_overlapping
-from masklet.predict.pixels import frame_pixels
+from masklet.predict.close_look import look_closer
+from masklet.predict.pixels import at_full_size, frame_pixels
 from masklet.tracking.memory import FrameResult, RecallPlan, let_go, plan_recall
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
 from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
 from masklet.types import FrameMasks, Prompt
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Direction = Literal["forward", "backward", "both"]
 Keep = Literal["all", "window"]
@@ -310,15 +311,26 @@ class VideoSession:
     def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
         """Decode a prompt; a given mask is adopted, whatever is remembered."""
         seen = frame in track.visited
+        cue = self._cue(prompt, track.latest(frame))
         decoded = decode_frame(
             self.model,
             features,
             features.stride16 if prompt.mask is not None else self._conditioned(track, frame, features),
-            self._cue(prompt, track.latest(frame)),
+            cue,
             stability_fallback=self.policy.stability_fallback,
         )
         result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition)
-        return replace(result, logits=self._cleaned(decoded.logits))
+        return replace(result, logits=self._cleaned(self._closer(frame, cue, decoded)))
+
+    def _closer(self, frame: int, cue: Cue, decoded: Decoded) -> Tensor:
+        """The answer to a prompt, logits [1 1 4h 4w], as it is seen from close by where that is wanted."""
+        policy, model = self.policy, self.model
+        wanted = model.config.close_look if policy.close_look is None else policy.close_look
+        if not wanted or cue.mask is not None or decoded.presence <= 0:
+            return decoded.logits
+        answer, fallback = (decoded.logits, decoded.iou), policy.stability_fallback
+        near = look_closer(model, self.frames[frame], cue.points, *answer, stability_fallback=fallback)
+        return near.low_res(decoded.logits, self.size, self._guide(frame))
 
     def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
@@ -345,11 +357,19 @@ class VideoSession:
         if not results:
             return FrameMasks(frame, (), torch.zeros(0, *self.size, device=device), torch.zeros(0, device=device))
         low_res = torch.cat([_mask_of(result).to(device) for result in results.values()])
-        logits = resize_bilinear(low_res, *self.size)[:, 0]
+        presence = torch.cat([result.presence.to(device) for result in results.values()])[:, 0]
+        guide = self._guide(frame)
+        logits = at_full_size(low_res, self.size, guide)[:, 0]
+        if guide is not None:
+            logits[presence <= 0] = ABSENT_LOGIT  # which no guide knows of
         if self.policy.non_overlapping:
             logits = non_overlapping(logits)
-        presence = torch.cat([result.presence.to(device) for result in results.values()])[:, 0]
         return FrameMasks(frame, tuple(results), logits, presence.float())
+
+    def _guide(self, frame: int) -> NDArray[np.uint8] | None:
+        """The frame, where edges are to follow it."""
+        wanted = self.policy.guided_edges
+        return self.frames[frame] if (self.model.config.guided_edges if wanted is None else wanted) else None
 
     def _features(self, frame: int) -> ImageFeatures:
         """The frame as the network sees it, encoded once while it is in the cache."""

@@ -19,6 +19,9 @@ class TrackingPolicy:
     removed; 0 for neither.
     binarise_prompted: the mask of a prompted frame is remembered as certain.
     stability_fallback: an unstable single mask is replaced by the best of three; None for what suits the model.
+    close_look: the answer to points or a box is decoded again on the part of the frame around it; None for what suits
+    the model.
+    guided_edges: masks are brought to the frame's size along its own edges; None for what suits the model.
     memory_stride: frames between the recalled memories but for the nearest.
     max_conditioning: of an object's prompted frames, only so many of the nearest are recalled, at least 2; a window or
     a stream keeps no more of them, so that memory stays bounded however often an object is corrected. None for all.
@@ -32,6 +35,8 @@ class TrackingPolicy:
     remove_speck_area: int = 0
     binarise_prompted: bool = True
     stability_fallback: bool | None = None
+    close_look: bool | None = None
+    guided_edges: bool | None = None
     memory_stride: int = 1
     max_conditioning: int | None = None
     non_overlapping: bool = False

@@ -28,7 +28,7 @@ RENDERS = {"animals": 0.8, "people": 0.5, "buildings": 0.1, "things": 0.2}
 """The folders of stills that `tools/render_models.py` writes, and how often each is drawn from."""
 
 VEHICLES = {"vehicles": 0.6}
-"""The folder that it writes with `--vehicles`, for the last six stages."""
+"""The folder that it writes with `--vehicles`, for the last seven stages."""
 
 MOVING, PLACES = "moving", "places"
 """The folder of clips that it writes, and that of `tools/render_scenery.py`."""
@@ -46,15 +46,15 @@ def nano(
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
     `tools/render_models.py`, with vehicles, and `tools/render_scenery.py` draw of games' models and textures. The
-    lengths are those that the weights in the package were trained with, from "128 again" on by two processes. The
-    result is a mean of the weights after stages at the largest sizes.
+    lengths are those that the weights in the package were trained with, from "128 again" on by two processes, but for
+    "448 near", by one. The result is a mean of the weights after stages at the largest sizes.
 
     They came about in pieces: the first eight stages computed in float32 and drew every drawing, not every folder of
-    them, equally often; "192 lively", "192 close", "192 parted", "192 seen" and "192 calm" began with weights in half
-    precision and a fresh optimiser, the last three with the mean of what is blended below and came before; 400 steps of
-    another optimiser lay before "192 calm" (decision 0011); the trunk got its global attention at "192 close"; up to
-    step 1,600 of "192 acted" the paint on acting things did not go along with their limbs; up to step 800 of "192 seen"
-    nothing was a vehicle, and from there to "192 calm" most airliners were plain white.
+    them, equally often; "192 lively", "192 close", "192 parted", "192 seen", "192 calm" and "448 near" began with
+    weights in half precision and a fresh optimiser, the last four with the mean of what is blended below and came
+    before; 400 steps of another optimiser lay before "192 calm" (decision 0011); the trunk got its global attention at
+    "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with their limbs; up to
+    step 800 of "192 seen" nothing was a vehicle, and from there to "192 calm" most airliners were plain white.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -147,12 +147,18 @@ def nano(
                 _sure("448 calm", 448, 1000, 2e-4, 0.01, (exact(driven, 4, 1, 3), seldom(driven, 1, 6, 1.0))),
                 fixed_statistics=True,
             ),
+            _near(
+                replace(
+                    _sure("448 near", 448, 1500, 3.5e-4, 0.01, (exact(driven, 6, 1, 3), seldom(driven, 1, 6, 1.0))),
+                    fixed_statistics=True,
+                )
+            ),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
         precision="bfloat16 encoder",
         blended=(
             *(Share("384"), Share("384 modelled", 3.0), Share("448 acted", 20.0), Share("448 seen", 24.0)),
-            Share("448 calm", 24.0),
+            *(Share("448 calm", 24.0), Share("448 near", 48.0)),
         ),
     )
 
@@ -198,6 +204,11 @@ def _long_clips(scenes: Synthetic, clips: int, frames: int, motion: float, weigh
 def _sure(name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...]) -> Stage:
     """As `_close`, with more weight yet on knowing how good a mask is."""
     return replace(_close(name, size, steps, lr, final, parts), losses=replace(FROM_SCRATCH, iou=3.0))
+
+
+def _near(stage: Stage) -> Stage:
+    """Most stills as a close look has them."""
+    return replace(stage, augmentation=replace(stage.augmentation, close=0.6))
 
 
 def _close(name: str, size: int, steps: int, lr: float, final: float, parts: tuple[Part, ...]) -> Stage:

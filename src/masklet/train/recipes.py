@@ -40,13 +40,24 @@ def finetune(
     of clips; start: a name or a path; image_size: None for the model's own; images: where the pictures of an annotation
     file lie; max_stride: up to so many annotated frames from one to the next. The official sizes compute in bfloat16
     with their trunk frozen but for low-rank updates, and encode again in the backward pass; `nano` is small enough to
-    be trained as a whole. Stills are packed first, unless far more lie there than the run will draw. Raises
-    `InputError` for data that cannot be opened.
+    be trained as a whole, on stills as its close looks have them. Stills are packed first, unless far more lie there
+    than the run will draw. Raises `InputError` for data that cannot be opened.
     """
     model = config_of(start)
     size = image_size or model.image_size
     small = model.trunk.kind == "convnet"
-    augmentation = Augmentation(size, degrees=10, shear=5, crop=(0.7, 1.1), stretch=1.2, clip_colour=CLIP_COLOUR)
+    augmentation = Augmentation(
+        size,
+        degrees=10,
+        shear=5,
+        crop=(0.7, 1.1),
+        close=1.0 if model.close_look else 0.0,
+        stretch=1.2,
+        clip_colour=CLIP_COLOUR,
+    )
+    annotator = Annotator(corrections=1 if small else 3)
+    if small and frames == 1:  # a box says most of what a small model needs to be told
+        annotator = replace(annotator, box_share=0.4, box_jitter=0.05)
     pictures = None if images is None else str(images)
     source = Source(str(data), images=pictures, max_stride=max_stride)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
@@ -57,7 +68,7 @@ def finetune(
         frames=frames,
         sessions=2 if frames == 1 else 1,
         objects=2 if small else 3,
-        annotator=Annotator(corrections=1 if small else 3),
+        annotator=annotator,
     )
     stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
     if small:  # as it was first trained, and as fast as twenty pictures bear

@@ -1,0 +1,75 @@
+"""Masks brought to a picture's size along the picture's own edges.
+
+Source: "Guided Image Filtering" (He, Sun and Tang, 2013, sections 3.2 and, for colours, 3.5), fitted at the mask's own
+resolution and applied at a finer one, as in "Fast Guided Filter" (He and Sun, 2015).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+RADIUS = 2
+"""Cells of the mask to each side over which it is explained by the picture's colours."""
+EPSILON = 1e-3
+"""Variance of colour, which runs from 0 to 1, below which a difference counts for little."""
+FINEST = 2
+"""Pixels to each side of a cell that a picture needs for its edges to be followed."""
+SURE = 1e-4
+"""Nearer than this to 0 or 1 a probability is not taken, so that logits stay finite."""
+
+
+def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits [n 1 h w] as [n 1 H W], `size` being H, W, along the edges of a picture, RGB [3 a b] in 0 to 1.
+
+    Around each cell the mask's probability is fitted as a linear function of colour; the functions are then read at
+    every pixel's own colour, so that an edge of the mask moves to an edge of the picture nearby. The picture may have
+    been resized: more than `FINEST` times h x w pixels cost time and show little more.
+    """
+    # Variances are small differences of means, which nothing shorter than float32 can hold; nor can TF32 well, so
+    # colours are first brought near zero.
+    with torch.autocast(logits.device.type, enabled=False):
+        picture = picture[None].float() - picture.float().mean((1, 2), keepdim=True)
+        colour = _resize(picture, logits.shape[-2:], antialias=True)
+        inside = logits.float().sigmoid()
+        slope, offset = _fit(colour[0], _mean(colour)[0], inside, _mean(inside))
+        slope, offset = (_resize(_mean(part), picture.shape[-2:]) for part in (slope, offset))
+        found = (slope * picture).sum(1, keepdim=True) + offset
+        return _resize(found.clamp(SURE, 1 - SURE).logit(), size)
+
+
+def _fit(colour: Tensor, mean_colour: Tensor, inside: Tensor, mean_inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Around each cell the slope [n 3 h w] and offset [n 1 h w] that explain `inside` by colours [3 h w] (ridge
+    regression with three unknowns, solved by Cramer's rule)."""
+    # Rows of the colours' covariance, each [3 h w], the same for every mask; the matrix is symmetric.
+    ridge = EPSILON * torch.eye(3, dtype=colour.dtype, device=colour.device)[..., None, None]
+    covariance = _mean(colour[:, None] * colour) - mean_colour[:, None] * mean_colour + ridge
+    first, second, third = covariance
+    adjugate = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)])
+    determinant = (first * adjugate[0]).sum(0)
+    shared = _mean(inside * colour) - mean_inside * mean_colour
+    slope = torch.einsum("nchw,cdhw->ndhw", shared, adjugate) / determinant
+    return slope, mean_inside - (slope * mean_colour).sum(1, keepdim=True)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    """The mean of [... h w] over the square around each cell, as far as it lies within the map."""
+    over_rows, over_columns = (_band(side, maps) for side in maps.shape[-2:])
+    return over_rows @ maps @ over_columns.T
+
+
+def _band(side: int, like: Tensor) -> Tensor:
+    """The matrix that takes means over neighbours; as a product it is quicker than pooling on a CPU."""
+    places = torch.arange(side, device=like.device)
+    near = ((places[:, None] - places).abs() <= RADIUS).to(like.dtype)
+    return near / near.sum(1, keepdim=True)
+
+
+def _cross(one: Tensor, other: Tensor) -> Tensor:
+    """The cross product of vectors [3 h w]."""
+    return torch.linalg.cross(one, other, dim=0)
+
+
+def _resize(maps: Tensor, size: tuple[int, ...], antialias: bool = False) -> Tensor:
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False, antialias=antialias)
