@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -55,6 +55,7 @@ def test_a_jittered_box_overlaps_the_tight_one(mask, seed, jitter):
 
 @settings(deadline=None)
 @given(st.integers(20, 90), st.integers(20, 90), SEEDS)
+@example(67, 48, 1555204781)
 def test_a_picture_equal_to_its_mask_stays_equal_to_it(height, width, seed):
     """Under every geometry: smooth a blob, cut it at the middle, warp both, cut the picture at the middle again."""
     generator = np.random.default_rng(seed)
@@ -72,7 +73,9 @@ def test_a_picture_equal_to_its_mask_stays_equal_to_it(height, width, seed):
     edge = cv2.morphologyEx(warped, cv2.MORPH_GRADIENT, near) > 0
     thin = cv2.morphologyEx(warped, cv2.MORPH_OPEN, near) != warped
     gaps = cv2.morphologyEx(warped, cv2.MORPH_CLOSE, near) != warped
-    assert not ((seen != (warped > 0)) & ~edge & ~thin & ~gaps).any()
+    # And an edge may lie just outside what is shown.
+    shown = np.s_[reach : 48 - reach, reach : 48 - reach]
+    assert not ((seen != (warped > 0)) & ~edge & ~thin & ~gaps)[shown].any()
 
 
 @given(hnp.arrays(np.float64, (3, 3), elements=st.floats(-5, 5)))
