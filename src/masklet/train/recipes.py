@@ -67,7 +67,7 @@ def finetune(
         clips=clips,
         frames=frames,
         sessions=2 if frames == 1 else 1,
-        objects=2 if small else 3,
+        objects=3,
         annotator=annotator,
     )
     stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
