@@ -13,7 +13,7 @@ from PIL import Image
 from masklet.data.prompts import deepest_point
 from masklet.errors import InputError
 from masklet.eval.image import ImageRun, click_ious
-from masklet.eval.interactive import Annotator, InteractiveRun
+from masklet.eval.interactive import InteractiveRun, SimulatedAnnotator
 from masklet.eval.layouts import Dataset, open_clips
 from masklet.eval.prompting import prompt_object
 from masklet.eval.running import ModelChoice
@@ -74,8 +74,8 @@ def person() -> Person:
 
 
 @pytest.fixture
-def annotator(dataset, person) -> Annotator:
-    return Annotator(person, dataset.clips[0], 1, num_clicks=3)
+def annotator(dataset, person) -> SimulatedAnnotator:
+    return SimulatedAnnotator(person, dataset.clips[0], 1, num_clicks=3)
 
 
 def test_offline_clicks_on_the_worst_frame_and_tracks_again_from_the_first(annotator, person):

@@ -82,7 +82,7 @@ def test_what_cannot_be_seen_closer_is_left_alone(points):
     assert found.windows == (Crop(0, 0, 400, 300),)
     assert torch.equal(found.logits, logits)
     assert found.iou == torch.tensor([0.9])
-    assert torch.equal(found.low_res(logits, SIZE, None), logits)
+    assert torch.equal(found.low_res(logits, found.on_picture(found.logits, SIZE, None)), logits)
 
 
 def test_it_is_what_a_predictor_says_of_the_window_by_itself():

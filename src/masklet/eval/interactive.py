@@ -81,7 +81,7 @@ class InteractiveRun(ModelMeasure):
     def _annotate(self, model: Any, clip: AnnotatedClip, object_id: int) -> dict[str, Any]:
         from masklet.predict.video import VideoSession
 
-        annotator = Annotator(VideoSession(model, clip.pictures), clip, object_id, self.clicks)
+        annotator = SimulatedAnnotator(VideoSession(model, clip.pictures), clip, object_id, self.clicks)
         frame: int | None = annotator.frames[0]
         rounds: list[dict[str, Any]] = []
         while len(rounds) < self.rounds:
@@ -99,7 +99,7 @@ class InteractiveRun(ModelMeasure):
         }
 
 
-class Annotator:
+class SimulatedAnnotator:
     """A simulated person at work on one object of one clip, who knows the truth and sees the masks."""
 
     def __init__(self, session: VideoSession, clip: AnnotatedClip, object_id: int, num_clicks: int) -> None:

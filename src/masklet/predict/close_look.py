@@ -49,10 +49,11 @@ class CloseUps:
     logits: Tensor
     iou: Tensor
 
-    def low_res(self, first: Tensor, size: Size, guide: NDArray[np.uint8] | None) -> Tensor:
-        """All masks on the whole picture at the resolution of the first answers, [n 1 4h 4w], for further prompts."""
+    def low_res(self, first: Tensor, whole: Tensor) -> Tensor:
+        """All masks on the whole picture at the resolution of the first answers, [n 1 4h 4w], for further prompts;
+        whole: what `on_picture` makes of `logits`."""
         height, width = first.shape[-2:]
-        seen = resize_bilinear(self.on_picture(self.logits, size, guide), height, width, antialias=True)
+        seen = resize_bilinear(whole, height, width, antialias=True)
         closer = torch.tensor([window.layer > 0 for window in self.windows], device=first.device)
         return torch.where(closer[:, None, None, None], seen, first)
 

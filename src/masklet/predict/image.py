@@ -237,9 +237,12 @@ class ImagePredictor:
             self.model, embedding.picture, each, flat, iou.flatten(), stability_fallback=self.stability_fallback
         )
         guide = embedding.picture if self.guided_edges else None
-        low_res = seen.low_res(flat, size, guide).clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT)
+        whole = seen.on_picture(seen.logits, size, guide)
+        low_res = seen.low_res(flat, whole).clamp(-FED_BACK_LIMIT, FED_BACK_LIMIT)
+        if self.fill_hole_area or self.remove_speck_area:
+            whole = seen.on_picture(self._mended(seen.logits), size, guide)
         return ImageMasks(
-            logits=seen.on_picture(self._mended(seen.logits), size, guide).reshape(*iou.shape, *size),
+            logits=whole.reshape(*iou.shape, *size),
             iou=seen.iou.reshape(iou.shape),
             low_res=low_res.reshape(logits.shape),
         )

@@ -6,10 +6,9 @@ Source: SAM 2 paper, section 4; official `sam2_video_predictor.py`.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import OrderedDict
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +24,8 @@ from masklet.ops.coordinates import to_model_mask, to_model_points
 from masklet.ops.masks import non_overlapping
 from masklet.predict.close_look import look_closer
 from masklet.predict.pixels import at_full_size, frame_pixels
-from masklet.tracking.memory import FrameResult, RecallPlan, let_go, plan_recall
+from masklet.predict.track import Track
+from masklet.tracking.memory import FrameResult, RecallPlan
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
 from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
 from masklet.types import FrameMasks, Prompt
@@ -40,69 +40,6 @@ Keep = Literal["all", "window"]
 MAX_CACHED_FEATURES = 4
 MAX_OBJECTS_IN_STEP = 16
 """More objects than this are decoded in several batches, which bounds the memory one frame takes."""
-
-
-@dataclass(eq=False)
-class Track:
-    """One object: its prompts, the results not yet committed, those that are, and which frames a pass has been over
-    (with its direction), each keyed by frame; and the numbers of the conditioning frames, ascending."""
-
-    prompts: dict[int, Prompt] = field(default_factory=dict)
-    drafts: dict[int, FrameResult] = field(default_factory=dict)
-    history: dict[int, FrameResult] = field(default_factory=dict)
-    visited: dict[int, bool] = field(default_factory=dict)
-    conditioning: list[int] = field(default_factory=list)
-
-    def store(self, result: FrameResult) -> None:
-        """Put a committed result into the history, in the place of an earlier one on its frame."""
-        self.history[result.frame] = result
-        known = result.frame in self.conditioning
-        if result.conditioning and not known:
-            insort(self.conditioning, result.frame)
-        elif known and not result.conditioning:
-            self.conditioning.remove(result.frame)
-
-    def latest(self, frame: int) -> FrameResult | None:
-        """The newest result on a frame, committed or not."""
-        return self.drafts.get(frame) or self.history.get(frame)
-
-    def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, policy: TrackingPolicy) -> RecallPlan:
-        """What `frame` of this object may look back at."""
-        return plan_recall(
-            frame,
-            conditioning=self.conditioning,
-            tracked=TrackedFrames(self),
-            num_frames=num_frames,
-            reverse=reverse,
-            stride=policy.memory_stride,
-            max_conditioning=policy.max_conditioning,
-        )
-
-    def let_go(self, frame: int, reverse: bool, policy: TrackingPolicy) -> None:
-        """Forget what no frame after `frame` in this direction will need."""
-        let_go(
-            self.history,
-            frame,
-            reverse=reverse,
-            stride=policy.memory_stride,
-            max_conditioning=policy.max_conditioning,
-        )
-        self.conditioning = [number for number in self.conditioning if self._conditions(number)]
-        self.visited = {number: way for number, way in self.visited.items() if number in self.history}
-        self.prompts = {number: prompt for number, prompt in self.prompts.items() if self.latest(number)}
-
-    def _conditions(self, frame: int) -> bool:
-        return frame in self.history and self.history[frame].conditioning
-
-
-class TrackedFrames(Container[int]):
-    """The frames of a history that do not condition; a plan asks for few of them, so that long ones are not listed."""
-
-    def __init__(self, track: Track) -> None:
-        self._track = track
-
-    def __contains__(self, frame: object) -> bool:
-        return frame in self._track.history and frame not in self._track.conditioning
 
 
 class VideoSession:
@@ -330,7 +267,7 @@ class VideoSession:
             return decoded.logits
         answer, fallback = (decoded.logits, decoded.iou), policy.stability_fallback
         near = look_closer(model, self.frames[frame], cue.points, *answer, stability_fallback=fallback)
-        return near.low_res(decoded.logits, self.size, self._guide(frame))
+        return near.low_res(decoded.logits, near.on_picture(near.logits, self.size, self._guide(frame)))
 
     def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
