@@ -9,7 +9,8 @@ import pytest
 
 from masklet.data.clips import Clip, Joined
 from masklet.data.colours import NO_JITTER
-from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic.assemblies import RELATIVE_SIDE, put_together
 from masklet.data.synthetic.finish import FinishRange, motion_kernel
 from masklet.data.synthetic.layers import Layer, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
@@ -349,6 +350,55 @@ def test_motion_blur_does_not_shift_the_picture(movement):
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     assert abs((kernel * rows).sum()) < 1e-6
     assert abs((kernel * columns).sum()) < 1e-6
+
+
+def square(colour, side=40):
+    """A square of one colour with clear borders."""
+    alpha = np.zeros((side, side), np.uint8)
+    alpha[MARGIN:-MARGIN, MARGIN:-MARGIN] = 255
+    return Sprite(np.full((side, side, 3), colour, np.uint8), alpha)
+
+
+@pytest.mark.parametrize(("in_front", "colour"), [(True, (0, 0, 200)), (False, (255, 0, 0))])
+def test_two_things_put_together_cover_what_each_covers(in_front, colour):
+    first, second = square((255, 0, 0)), square((0, 0, 200), 20)
+    both = put_together(first, second, np.array([-5, 30]), in_front=in_front)
+    assert both.alpha.shape == (45, 50)
+    expected = np.zeros((45, 50), bool)
+    expected[7:43, 2:38] = expected[2:18, 32:48] = True
+    np.testing.assert_array_equal(both.alpha > 127, expected)
+    assert tuple(both.colour[12, 35]) == colour, "where both lie, the nearer one is seen"
+    assert tuple(both.colour[30, 20]) == (255, 0, 0) and tuple(both.colour[5, 45]) == (0, 0, 200)
+
+
+def test_half_clear_things_mix_with_what_is_behind_them_alone():
+    veil = Sprite(np.full((9, 9, 3), 200, np.uint8), np.full((9, 9), 51, np.uint8))
+    opaque = Sprite(np.full((9, 9, 3), 100, np.uint8), np.full((9, 9), 255, np.uint8))
+    both = put_together(opaque, veil, np.array([0, 3]), in_front=True)
+    assert (both.colour[4, 6], both.alpha[4, 6]) == (pytest.approx([120] * 3), 255)
+    assert (both.colour[4, 9], both.alpha[4, 9]) == (pytest.approx([200] * 3), 51), "no black shows through"
+
+
+def test_an_assembly_is_one_object_of_two_kinds():
+    """Discs and bars cut out of stills over a black picture: some assemblies show both, under one number."""
+    scenes = SyntheticClips(Black(), [(Assemblies([(CutOuts(Stills(), max_border=1.0), 1.0)]), 1.0)], 64, PLAIN)
+    red_and_blue = 0
+    for seed in range(20):
+        clip = scenes.clip(0, np.random.default_rng(seed))
+        assert set(np.unique(clip.masks)) <= {0, 1}
+        seen = clip.frames[0][clip.masks[0] == 1].astype(int)
+        red_and_blue += bool((seen[:, 0] > seen[:, 2] + 99).any() and (seen[:, 2] > seen[:, 0] + 99).any())
+    assert red_and_blue >= 4
+
+
+def test_assemblies_keep_clear_margins_and_proportions():
+    source = Assemblies([(Red(), 1.0)])
+    for seed in range(20):
+        made = source.sprite(np.random.default_rng(seed))
+        assert not made.alpha[:MARGIN].any() and not made.alpha[:, -MARGIN:].any()
+        assert 40 <= made.longest_side <= 40 * (1 + RELATIVE_SIDE[1])
+    with pytest.raises(InputError, match="at least one source"):
+        Assemblies([])
 
 
 def test_a_scene_without_sources_is_an_error():

@@ -9,7 +9,7 @@ from PIL import Image
 from masklet.data.layouts import open_dataset
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
-from masklet.train.feed import check_sources, open_source, open_synthetic
+from masklet.train.feed import check_sources, open_mix_source, open_source, open_synthetic
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 from tiny_training import CONVNET, write_clip, write_stills
 
@@ -93,6 +93,21 @@ def test_things_in_scenes_are_of_the_sizes_asked_for(folders, tmp_path):
     stills, _ = folders
     scenes = open_synthetic(Synthetic((stills,), sides=(0.9, 1.1)), 64, tmp_path / "cache", 128)
     assert scenes.scene.sides == (0.9, 1.1)
+
+
+def test_scenes_have_as_many_assemblies_as_asked_for(folders, tmp_path):
+    stills, drawings = folders
+    source = Synthetic((stills,), cut_outs=0.5, disguises=0, shapes=0, artwork=(drawings,), assemblies=0.2)
+    scenes = open_synthetic(source, 64, tmp_path / "cache", 128)
+    np.testing.assert_allclose(scenes.shares, [0.5, 0, 0, 0.3, 0.2])
+    np.testing.assert_allclose(scenes.sources[-1].shares * 0.8, [0.5, 0, 0, 0.3])
+
+
+def test_scenes_are_cut_out_as_close_looks_have_them_like_photographs(folders, tmp_path):
+    stills, _ = folders
+    varied = Augmentation(64, degrees=9, crop=(0.5, 1.0), close=0.7, min_area=5)
+    opened = open_mix_source(Synthetic((stills,)), 1, varied, tmp_path / "cache")
+    assert opened.augmentation == Augmentation(64, close=0.7, min_area=5), "and are not varied otherwise"
 
 
 def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):

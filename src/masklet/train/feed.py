@@ -18,7 +18,7 @@ from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
 from masklet.data.layouts.pictures import PictureFolder
 from masklet.data.mix import Batches, Mix, MixSource, start_worker
-from masklet.data.synthetic import Actors, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
+from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import MovingSource, SpriteSource
 from masklet.data.transforms import Augmentation
@@ -68,10 +68,11 @@ class Feed(Dataset[tuple[Part, ClipBatch]]):
 
 
 def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augmentation, cache: Path) -> MixSource:
-    """A source as a part of a mix. Synthetic scenes are varied enough, and are of the right size already."""
+    """A source as a part of a mix. Synthetic scenes are of the right size already and varied enough, but that stills
+    are cut out as a close look has them as often as others."""
     side = CACHE_SCALE * augmentation.size
     if isinstance(source, Synthetic):
-        plain = Augmentation(augmentation.size, min_area=augmentation.min_area)
+        plain = Augmentation(augmentation.size, close=augmentation.close, min_area=augmentation.min_area)
         return MixSource(
             open_synthetic(source, augmentation.size, cache / str(side), side), source.weight, plain, frames
         )
@@ -150,19 +151,22 @@ def check_sources(recipe: Recipe) -> None:
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
     """Scenes of `size` x `size` pixels from the stills of a source."""
     stills = Joined([open_source(entry, cache, side) for entry in source.stills])
-    sprites: list[tuple[SpriteSource | MovingSource, float]] = [
+    still: list[tuple[SpriteSource, float]] = [
         (CutOuts(stills), source.cut_outs),
         (Disguises(stills), source.disguises),
         (Shapes(int(EXTENT * size), stills), source.shapes),
     ]
     share = source.drawings / (sum(entry.weight for entry in source.artwork) or 1)
     for entry in source.artwork:
-        sprites.append((CutOuts(open_source(entry, cache, side)), share * entry.weight))
+        still.append((CutOuts(open_source(entry, cache, side)), share * entry.weight))
+    if source.font:
+        still.append((Glyphs(source.font), source.glyphs))
+    sprites: list[tuple[SpriteSource | MovingSource, float]] = [*still]
+    if source.assemblies:
+        sprites.append((Assemblies(still), source.assemblies))
     share = source.acting / (sum(entry.weight for entry in source.actors) or 1)
     for entry in source.actors:
         sprites.append((Actors(open_source(entry, cache, side)), share * entry.weight))
-    if source.font:
-        sprites.append((Glyphs(source.font), source.glyphs))
     usual = MotionRange()
     motion = replace(
         usual,

@@ -52,12 +52,13 @@ class Synthetic:
     """Scenes painted from stills: things cut out of them, disguised, drawn and borrowed, over them as backgrounds.
 
     stills: backgrounds, and what things are cut out of; cut_outs, disguises, shapes, glyphs, drawings, acting: how
-    often a thing is of that kind, relative to the others; font: a file with colour glyphs, None to leave them out;
-    artwork: folders of pictures with a transparent ground, which share `drawings` by their weights (those of stills do
-    not count), may be none; actors: annotated clips whose objects are cut out with their movement, which share `acting`
-    likewise; scenery: folders of pictures without masks, backgrounds now and then; motion: how far things and the
-    camera move in a clip, relative to `MotionRange`, which suits longer clips; sides: least and most length of a thing
-    as a share of the frame; recolour: how often parts of a thing get other colours.
+    often a thing is of that kind, relative to the others; assemblies: how often it is put together from two that do
+    not act; font: a file with colour glyphs, None to leave them out; artwork: folders of pictures with a transparent
+    ground, which share `drawings` by their weights (those of stills do not count), may be none; actors: annotated clips
+    whose objects are cut out with their movement, which share `acting` likewise; scenery: folders of pictures without
+    masks, backgrounds now and then; motion: how far things and the camera move in a clip, relative to `MotionRange`,
+    which suits longer clips; sides: least and most length of a thing as a share of the frame; recolour: how often parts
+    of a thing get other colours.
     """
 
     stills: tuple[Source, ...]
@@ -68,6 +69,7 @@ class Synthetic:
     glyphs: float = 0.1
     drawings: float = 0.3
     acting: float = 0.3
+    assemblies: float = 0.0
     font: str | None = None
     artwork: tuple[Source, ...] = ()
     actors: tuple[Source, ...] = ()
