@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from masklet.data.layouts import open_dataset
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
-from masklet.train.feed import check_sources, open_mix_source, open_source, open_synthetic
+from masklet.train.feed import Feed, check_sources, open_mix_source, open_source, open_synthetic
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 from tiny_training import CONVNET, write_clip, write_stills
 
@@ -106,8 +107,20 @@ def test_scenes_have_as_many_assemblies_as_asked_for(folders, tmp_path):
 def test_scenes_are_cut_out_as_close_looks_have_them_like_photographs(folders, tmp_path):
     stills, _ = folders
     varied = Augmentation(64, degrees=9, crop=(0.5, 1.0), close=0.7, min_area=5)
-    opened = open_mix_source(Synthetic((stills,)), 1, varied, tmp_path / "cache")
+    opened = open_mix_source(Synthetic((stills,)), varied, tmp_path / "cache")
     assert opened.augmentation == Augmentation(64, close=0.7, min_area=5), "and are not varied otherwise"
+
+
+def test_no_stage_and_no_part_gets_the_samples_of_another(folders, tmp_path):
+    """Batch 5 of two clips, batch 2 of four and batch 10 of one begin with clip 10 alike."""
+    stills, _ = folders
+    parts = tuple(Part((stills,), clips=clips, sessions=1, objects=1) for clips in (2, 4, 1))
+    plain = Augmentation(64, crop=(0.5, 0.9))
+    pictures = []
+    for first_step in (0, 9):
+        feed = Feed(Stage("s", 20, 1e-3, parts, plain), 0, tmp_path / "cache", first_step)
+        pictures += [feed._batches[part][step].pixels[0, 0] for part, step in enumerate((5, 2, 10))]
+    assert not any(torch.equal(one, other) for i, one in enumerate(pictures) for other in pictures[:i])
 
 
 def test_missing_artwork_is_named_before_training_begins(folders, tmp_path):

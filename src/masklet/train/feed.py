@@ -31,6 +31,9 @@ CACHE_SCALE = 2
 PACKING_SECONDS = 5.0
 """Packing stills is heard of after so long."""
 
+PART_CHANCE = 4
+"""Sets the generators that choose parts apart from those of `data.mix` and `train.loop`."""
+
 EXTENT = 0.6
 """Procedural shapes are drawn this large, relative to the frame."""
 
@@ -38,25 +41,33 @@ EXTENT = 0.6
 class Feed(Dataset[tuple[Part, ClipBatch]]):
     """Item i is the part of the stage that batch i belongs to, and the batch.
 
-    rank, world_size: this process among those that train together; they get the same part and different clips.
+    first_step: of the stage, so that none gets the samples of another (nor does a part); rank, world_size: this process
+    among those that train together; they get the same part and different clips.
     """
 
-    def __init__(self, stage: Stage, seed: int, cache: Path, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, stage: Stage, seed: int, cache: Path, first_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.stage = stage
         self.seed = seed
-        self._batches = [self._open(part, cache, rank, world_size) for part in stage.parts]
+        self.first_step = first_step
+        self._batches = [
+            self._open(part, number, cache, rank, world_size) for number, part in enumerate(stage.parts)
+        ]
 
     def __getitem__(self, index: int) -> tuple[Part, ClipBatch]:
         weights = np.array([part.weight for part in self.stage.parts])
-        generator = np.random.default_rng((self.seed, index))
+        generator = np.random.default_rng((self.seed, PART_CHANCE, self.first_step, index))
         number = int(generator.choice(len(weights), p=weights / weights.sum()))
         return self.stage.parts[number], self._batches[number][index]
 
-    def _open(self, part: Part, cache: Path, rank: int, world_size: int) -> Batches:
+    def _open(self, part: Part, number: int, cache: Path, rank: int, world_size: int) -> Batches:
         return Batches(
             Mix(
-                [open_mix_source(source, part.frames, self.stage.augmentation, cache) for source in part.sources],
+                [open_mix_source(source, self.stage.augmentation, cache) for source in part.sources],
+                num_frames=part.frames,
                 seed=self.seed,
+                series=(self.first_step, number),
             ),
             clips_per_batch=part.clips,
             num_objects=part.objects * part.sessions,
@@ -67,16 +78,14 @@ class Feed(Dataset[tuple[Part, ClipBatch]]):
         )
 
 
-def open_mix_source(source: Source | Synthetic, frames: int, augmentation: Augmentation, cache: Path) -> MixSource:
+def open_mix_source(source: Source | Synthetic, augmentation: Augmentation, cache: Path) -> MixSource:
     """A source as a part of a mix. Synthetic scenes are of the right size already and varied enough, but that stills
     are cut out as a close look has them as often as others."""
     side = CACHE_SCALE * augmentation.size
     if isinstance(source, Synthetic):
         plain = Augmentation(augmentation.size, close=augmentation.close, min_area=augmentation.min_area)
-        return MixSource(
-            open_synthetic(source, augmentation.size, cache / str(side), side), source.weight, plain, frames
-        )
-    return MixSource(open_source(source, cache / str(side), side), source.weight, augmentation, frames)
+        return MixSource(open_synthetic(source, augmentation.size, cache / str(side), side), source.weight, plain)
+    return MixSource(open_source(source, cache / str(side), side), source.weight, augmentation)
 
 
 def open_source(source: Source, cache: Path, side: int) -> ClipDataset:

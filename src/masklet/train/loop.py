@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 ANNOTATOR_CHANCE = 3
-"""Sets the annotator's generators apart from those of `data.mix`, which count 0, 1 and 2 in this place."""
+"""Sets the annotator's generators apart from those of `data.mix` and `train.feed`."""
 
 
 class DivergedError(MaskletError):
@@ -143,11 +143,12 @@ class Run:
         watch = Watch(self)
         while self.step < self.recipe.num_steps:
             stage, offset = self.recipe.stage_at(self.step)
-            last = self.step - offset + stage.steps
-            feed = Feed(stage, self.recipe.seed, self.folder / "cache", self.rank, self.world_size)
+            first = self.step - offset
+            last = first + stage.steps
+            feed = Feed(stage, self.recipe.seed, self.folder / "cache", first, self.rank, self.world_size)
             stream = batches(feed, self.step * self.recipe.accumulate, last * self.recipe.accumulate, self.pace.workers)
             while self.step < last:
-                rate = stage.lr * stage.schedule(self.step - last + stage.steps)
+                rate = stage.lr * stage.schedule(self.step - first)
                 scalars, batch = self._optimise(stream, stage, rate)
                 self.step += 1
                 watch.note(stage, last, rate, scalars, batch)
