@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from masklet.config import CONFIGS
 from masklet.eval.metrics import region_j
 from masklet.model.network import ABSENT_LOGIT
-from masklet.ops.guided import EPSILON, FINEST, RADIUS, SURE, resize_guided
+from masklet.ops.guided import EPSILON, FINEST, OFF_EDGE, RADIUS, SURE, resize_guided
 from masklet.predict.image import ImagePredictor
 from masklet.predict.video import VideoSession
 from masklet.tracking.policy import DEFAULT
@@ -59,8 +59,11 @@ def by_hand(logits, picture):
 def test_it_is_the_guided_filter():
     generator = torch.Generator().manual_seed(1)
     logits, picture = 3 * torch.randn(9, 11, generator=generator), torch.rand(3, 9, 11, generator=generator)
-    found = resize_guided(logits[None, None], picture, logits.shape)[0, 0].sigmoid()
-    assert np.allclose(found.numpy(), by_hand(logits, picture).clip(SURE, 1 - SURE), atol=1e-4)
+    found = resize_guided(logits[None, None], picture, logits.shape)[0, 0].sigmoid().numpy()
+    expected = by_hand(logits, picture).clip(SURE, 1 - SURE)
+    edge = np.abs(expected - 0.5) < 1 / (1 + np.exp(-OFF_EDGE)) - 0.5
+    assert np.allclose(found[edge], expected[edge], atol=1e-4)
+    assert edge.mean() > 0.9 and ((found > 0.5) == (expected > 0.5)).all()
 
 
 @pytest.mark.parametrize("shift", [-1, 0, 1])
@@ -90,6 +93,16 @@ def test_masks_do_not_touch_each_other_and_stay_finite():
     assert together.isfinite().all()
     for row in range(2):
         assert torch.allclose(together[row], resize_guided(logits[row : row + 1], picture, (60, 50))[0], atol=1e-4)
+
+
+def test_of_two_that_are_sure_the_surer_one_stays_so():
+    """`non_overlapping` and index masks give each pixel to the highest logit: ties would all go to the first object."""
+    logits = torch.stack([torch.full((CELLS, CELLS), 12.0), torch.from_numpy(disc(CELLS) * 50.0 - 25.0)]).float()
+    picture = coloured(disc(2 * CELLS))
+    found = resize_guided(logits[:, None], picture, (2 * CELLS, 2 * CELLS))[:, 0]
+    winner = found.argmax(0).numpy() == 1
+    assert region_j(disc(2 * CELLS), winner) > 0.9
+    assert found.isfinite().all() and found[1].max() == pytest.approx(25, abs=0.1)
 
 
 def test_autocast_changes_nothing():

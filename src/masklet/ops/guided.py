@@ -16,6 +16,8 @@ EPSILON = 1e-3
 """Variance of colour, which runs from 0 to 1, below which a difference counts for little."""
 FINEST = 2
 """Pixels to each side of a cell that a picture needs for its edges to be followed."""
+OFF_EDGE = 3.0
+"""Logit beyond which a pixel lies off the mask's edge, which is all that the filter is to move."""
 SURE = 1e-4
 """Nearer than this to 0 or 1 a probability is not taken, so that logits stay finite."""
 
@@ -25,7 +27,8 @@ def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Ten
 
     Around each cell the mask's probability is fitted as a linear function of colour; the functions are then read at
     every pixel's own colour, so that an edge of the mask moves to an edge of the picture nearby. The picture may have
-    been resized: more than `FINEST` times h x w pixels cost time and show little more.
+    been resized: more than `FINEST` times h x w pixels cost time and show little more. Off the edges
+    no mask becomes less sure of the side that a pixel is on, since the surer of two objects that overlap gets it.
     """
     # Variances are small differences of means, which nothing shorter than float32 can hold; nor can TF32 well, so
     # colours are first brought near zero.
@@ -36,7 +39,10 @@ def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Ten
         slope, offset = _fit(colour[0], _mean(colour)[0], inside, _mean(inside))
         slope, offset = (_resize(_mean(part), picture.shape[-2:]) for part in (slope, offset))
         found = (slope * picture).sum(1, keepdim=True) + offset
-        return _resize(found.clamp(SURE, 1 - SURE).logit(), size)
+        found = found.clamp(SURE, 1 - SURE).logit()
+        unguided = _resize(logits.float(), picture.shape[-2:])
+        surer = (unguided * found > 0) & (unguided.abs() > found.abs()) & (found.abs() > OFF_EDGE)
+        return _resize(torch.where(surer, unguided, found), size)
 
 
 def _fit(colour: Tensor, mean_colour: Tensor, inside: Tensor, mean_inside: Tensor) -> tuple[Tensor, Tensor]:
