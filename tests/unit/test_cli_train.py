@@ -90,6 +90,15 @@ def test_pictures_of_an_annotation_file_may_lie_elsewhere(runner, tmp_path):
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_fewer_gpus_take_more_steps_for_the_same_epochs(runner, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr("masklet.train.loop.begin", lambda recipe, *_: begun.append(recipe.num_steps))
+    for processes in ("8", "4"):
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        run(runner, "mose-finetune", "--data", tmp_path, "--out", tmp_path / "run")
+    assert begun == [40 * 312, 40 * 623]
+
+
 def test_help_names_the_recipes(runner):
     shown = run(runner, "--help")
     for name in ("nano", "finetune", "mose-finetune", "paper-full", "resume", "export"):

@@ -34,13 +34,13 @@ def draw_plans(num_frames, count=2000, annotator=PAPER):
 
 
 def test_first_prompts_come_in_the_papers_shares():
-    kinds = Counter(plan.kind for plan in draw_plans(8))
+    kinds = Counter(plan.kinds[0] for plan in draw_plans(8))
     assert kinds["mask"] / 2000 == pytest.approx(0.5, abs=0.04)
     assert kinds["box"] / 2000 == pytest.approx(0.25, abs=0.04)
 
 
 def test_stills_get_boxes_and_clicks_alike_but_never_masks():
-    kinds = Counter(plan.kind for plan in draw_plans(1))
+    kinds = Counter(plan.kinds[0] for plan in draw_plans(1))
     assert set(kinds) == {"box", "click"}
     assert kinds["box"] / 2000 == pytest.approx(0.5, abs=0.04)
 
@@ -48,7 +48,7 @@ def test_stills_get_boxes_and_clicks_alike_but_never_masks():
 def test_sessions_of_one_batch_share_the_kinds_out():
     generator = np.random.default_rng(0)
     for _ in range(20):
-        assert [plan_session(PAPER, 1, generator, part, 2).kind for part in range(2)] == ["box", "click"]
+        assert [plan_session(PAPER, 1, generator, part, 2).kinds[0] for part in range(2)] == ["box", "click"]
 
 
 def test_prompted_frames_start_at_the_first_and_come_first():
@@ -63,17 +63,30 @@ def test_prompted_frames_start_at_the_first_and_come_first():
 
 def test_corrections_include_every_prompted_frame_and_never_follow_masks():
     for plan in draw_plans(8):
-        assert set(plan.corrected) >= set(plan.prompted) if plan.kind != "mask" else not plan.corrected
+        assert set(plan.corrected) >= set(plan.prompted) if plan.kinds[0] != "mask" else not plan.corrected
         assert len(plan.corrected) <= 2
 
 
 @pytest.mark.parametrize("num_frames", [2, 3])
 def test_where_masks_are_given_a_frame_is_left_to_be_tracked(num_frames):
-    plans = [plan for plan in draw_plans(num_frames) if plan.kind == "mask"]
+    plans = [plan for plan in draw_plans(num_frames) if plan.kinds[0] == "mask"]
     assert {len(plan.prompted) for plan in plans} == set(range(1, num_frames))
 
 
+def test_every_prompted_frame_draws_a_box_or_a_click_for_itself():
+    """As the official trainer does; masks are given on all of them or on none."""
+    pairs = Counter(plan.kinds for plan in draw_plans(8) if len(plan.prompted) == 2)
+    assert set(pairs) == {("mask", "mask"), *((a, b) for a in ("box", "click") for b in ("box", "click"))}
+    mixed = pairs["box", "click"] + pairs["click", "box"]
+    assert mixed / (pairs.total() - pairs["mask", "mask"]) == pytest.approx(0.5, abs=0.06)
+    plan = next(plan for plan in draw_plans(8) if plan.kinds == ("box", "click"))
+    assert [plan.kind(frame) for frame in plan.prompted] == ["box", "click"]
+    assert all(plan.kind(frame) is None for frame in range(8) if frame not in plan.prompted)
+
+
 def test_an_annotator_that_cannot_be_is_refused():
+    with pytest.raises(InputError, match=r"parts of one whole; got 0\.8 and 0\.3"):
+        Annotator(mask_share=0.8, box_share=0.3)
     with pytest.raises(InputError, match=r"box_share lies in 0 to 1; got 1\.5"):
         Annotator(box_share=1.5)
     with pytest.raises(InputError, match="second_looks lies in 0 to 1; got -1"):
@@ -104,7 +117,7 @@ def make_session(model, plan, annotator, num_frames=3, empty_from=None):
 
 
 def test_every_frame_is_decoded_and_prompted_ones_again_for_each_click(model):
-    plan = SessionPlan("click", prompted=(0,), corrected=(0, 2))
+    plan = SessionPlan(("click",), prompted=(0,), corrected=(0, 2))
     session = make_session(model, plan, Annotator(corrections=2))
     steps = [(decoding.frame, decoding.correction) for decoding in session.decodings()]
     assert steps == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2)]
@@ -114,11 +127,11 @@ def test_every_frame_is_decoded_and_prompted_ones_again_for_each_click(model):
 
 
 def test_one_click_and_tracking_give_three_masks_and_all_else_one(model):
-    plan = SessionPlan("click", prompted=(0,), corrected=(0,))
+    plan = SessionPlan(("click",), prompted=(0,), corrected=(0,))
     session = make_session(model, plan, Annotator(corrections=1))
     counts = [d.decoded.candidates.iou.shape[1] for d in session.decodings()]
     assert counts == [3, 1, 3, 3]
-    boxed = make_session(model, SessionPlan("box", (0,), ()), Annotator()).decodings()
+    boxed = make_session(model, SessionPlan(("box",), (0,), ()), Annotator()).decodings()
     assert next(boxed).decoded.candidates.iou.shape[1] == 1
 
 
@@ -132,7 +145,8 @@ def test_second_looks_add_no_click_and_give_the_answer_back(model, monkeypatch, 
         return decode_frame(network, features, conditioned, cue, **settings)
 
     monkeypatch.setattr("masklet.train.rollout.decode_frame", decode)
-    session = make_session(model, SessionPlan(kind, (0,), (0,)), Annotator(corrections=1, second_looks=1), num_frames=1)
+    annotator = Annotator(corrections=1, second_looks=1)
+    session = make_session(model, SessionPlan((kind,), (0,), (0,)), annotator, num_frames=1)
     first, again = session.decodings()
     assert not torch.equal(first.decoded.logits, again.decoded.logits)
     (features, conditioned, cue), (_, _, looked) = cues
@@ -145,13 +159,13 @@ def test_second_looks_add_no_click_and_give_the_answer_back(model, monkeypatch, 
 def test_second_looks_wait_for_a_prompt(model):
     """Corrections of a tracked frame begin with a click."""
     annotator = Annotator(corrections=2, second_looks=1)
-    session = make_session(model, SessionPlan("box", (0,), (0, 1)), annotator, num_frames=2)
+    session = make_session(model, SessionPlan(("box",), (0,), (0, 1)), annotator, num_frames=2)
     counts = [decoding.decoded.candidates.iou.shape[1] for decoding in session.decodings()]
     assert counts == [1, 1, 1, 3, 3, 3], "a tracked frame, one click, and a second look at what that gave"
 
 
 def test_a_given_mask_is_adopted_without_a_decoding_to_learn_from(model):
-    session = make_session(model, SessionPlan("mask", prompted=(0,), corrected=()), Annotator())
+    session = make_session(model, SessionPlan(("mask",), prompted=(0,), corrected=()), Annotator())
     assert [decoding.frame for decoding in session.decodings()] == [1, 2]
     truth = session.masks[:, 0, None].float()
     low = torch.nn.functional.avg_pool2d(truth, 4) > 0.5
@@ -160,7 +174,7 @@ def test_a_given_mask_is_adopted_without_a_decoding_to_learn_from(model):
 
 def test_gradients_reach_back_through_the_memories(model):
     model.zero_grad()
-    session = make_session(model, SessionPlan("mask", prompted=(0,), corrected=()), Annotator())
+    session = make_session(model, SessionPlan(("mask",), prompted=(0,), corrected=()), Annotator())
     last = [decoding.decoded.candidates.logits for decoding in session.decodings()][-1]
     last.sum().backward()
     for name in ("memory_encoder.out_proj.weight", "maskmem_tpos_enc", "mask_downsample.weight"):
@@ -169,7 +183,7 @@ def test_gradients_reach_back_through_the_memories(model):
 
 def test_an_absent_object_is_answered_with_a_click_on_the_background(model):
     for kind in ("click", "box"):
-        session = make_session(model, SessionPlan(kind, (0,), ()), Annotator(), num_frames=1, empty_from=0)
+        session = make_session(model, SessionPlan((kind,), (0,), ()), Annotator(), num_frames=1, empty_from=0)
         points = session._first_points(0)
         assert points.label[1, 0] == BACKGROUND
         assert (points.label[1, 1:] == PAD).all()
@@ -201,7 +215,7 @@ def test_an_object_too_thin_to_survive_shrinking_is_not_lost():
 
 
 def test_decodings_are_watched_by_their_prompt_and_corrections():
-    plan = SessionPlan("box", (0,), (0, 2))
+    plan = SessionPlan(("box",), (0,), (0, 2))
     moments = [moment(plan, TrainingDecoding(frame, correction, None)) for frame, correction in
                ((0, 0), (0, 1), (1, 0), (2, 0), (2, 1))]  # fmt: skip
     assert moments == ["box0", "box1", "tracked", "tracked", "corrected1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -87,11 +88,12 @@ def mose_finetune(
     workers: Workers = 10,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Meta's fine-tuning on MOSE, for eight large GPUs: run it through torchrun."""
+    """Meta's fine-tuning on MOSE, for eight large GPUs: run it through torchrun; on fewer, it takes more steps."""
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    typer.echo(begin(recipes.mose_finetune(data, start), out, Pace(workers=workers, tensorboard=tensorboard), device))
+    recipe = recipes.mose_finetune(data, start, num_gpus=int(os.environ.get("WORLD_SIZE", "1")))
+    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("paper-full")

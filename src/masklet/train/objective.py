@@ -94,7 +94,7 @@ def session_rows(valid: Tensor, number: int, sessions: int) -> tuple[Tensor, Ten
 def moment(plan: SessionPlan, decoding: TrainingDecoding) -> str:
     """What a decoding is watched as: the prompt's kind and the number of corrections, or that it was tracked."""
     if decoding.frame in plan.prompted:
-        return f"{plan.kind}{decoding.correction}"
+        return f"{plan.kind(decoding.frame)}{decoding.correction}"
     return f"corrected{decoding.correction}" if decoding.correction else "tracked"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from masklet.model.network import Network
 
 MOST_CLIPS, MOST_OBJECTS = 4, 3
-BOXED_ONCE = SessionPlan("box", prompted=(0,), corrected=())
+BOXED_ONCE = SessionPlan(("box",), prompted=(0,), corrected=())
 
 
 @torch.no_grad()

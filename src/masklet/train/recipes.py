@@ -57,7 +57,7 @@ def finetune(
     )
     annotator = Annotator(corrections=1 if small else 3)
     if small and frames == 1:  # a box says most of what a small model needs to be told
-        annotator = replace(annotator, box_share=0.4, box_jitter=0.05)
+        annotator = replace(annotator, mask_share=0.0, box_share=0.8, box_jitter=0.05)
     pictures = None if images is None else str(images)
     source = Source(str(data), images=pictures, max_stride=max_stride)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
@@ -102,7 +102,7 @@ def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21
     them; its first has 300,000, with the warm-up given here. Left out: Meta's internal clips, drop path in the trunk
     (0.2), 2 x 2 mosaics of a tenth of the clips, the last 50,000 steps on clips of 16 frames, and the filter for masks
     of over 90% of a picture. Unlike there, stills are varied as clips are, not only mirrored and resized, and show
-    at most 48 masks, which do not overlap and are repeated to fill the 64.
+    at most 48 masks, which do not overlap and are repeated to fill the 64; and as in `mose_finetune`.
     """
     # The paper draws 15.2% of its batches from SA-1B and 70% from SA-V; without the internal clips that is 18 to 82.
     pictures = Part((Source(str(stills)),), objects=64, weight=0.178)
@@ -117,7 +117,8 @@ def mose_finetune(data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8
 
     data: MOSE's training split in the DAVIS layout; num_clips: how many of its clips are used (the official list leaves
     some out). Left out: drop path in the trunk and dropout in the memory attention (0.1 each). Unlike there, half
-    of the clips are played backwards, as in the paper, and losses are averaged over a clip's decodings, not summed.
+    of the clips are played backwards, as in the paper, losses are averaged over a clip's decodings, not summed, and the
+    masks of objects that are wrongly taken to be absent are compared as they were decoded, not as empty.
     Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
     """
     steps_per_epoch = -(-2 * num_clips // num_gpus)  # rounded up: the official sampler repeats clips to fill the last

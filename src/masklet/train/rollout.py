@@ -33,7 +33,8 @@ PromptKind = Literal["mask", "box", "click"]
 class Annotator:
     """How a session is prompted; the defaults are the paper's.
 
-    mask_share and box_share: how often the first prompts are masks or boxes, otherwise clicks; stills never get masks.
+    mask_share and box_share: how often the first prompts are masks or boxes, otherwise clicks. Stills never get masks,
+    and boxes and clicks in the same proportion as clips do.
     max_prompted and max_corrected: up to so many frames of a clip are prompted and get correction clicks, the prompted
     ones always; corrections: clicks on each of those; truth_share: how often a correction ignores the errors and falls
     anywhere on the object. second_looks: how often a correction adds no click, so that the model learns to better its
@@ -53,6 +54,10 @@ class Annotator:
         for name in ("mask_share", "box_share", "truth_share", "second_looks"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} lies in 0 to 1; got {getattr(self, name):g}")
+        if self.mask_share + self.box_share > 1:
+            raise InputError(
+                f"mask_share and box_share are parts of one whole; got {self.mask_share:g} and {self.box_share:g}"
+            )
         if self.max_prompted < 1 or self.max_corrected < 0 or self.corrections < 0:
             raise InputError(
                 "at least one frame is prompted and no count is below 0; got "
@@ -62,11 +67,15 @@ class Annotator:
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """What one session does: the kind of its first prompts, the frames that get them, and the frames then corrected."""
+    """What one session does: the frames that are prompted, with what kind of prompt each, and those then corrected."""
 
-    kind: PromptKind
+    kinds: tuple[PromptKind, ...]
     prompted: tuple[int, ...]
     corrected: tuple[int, ...]
+
+    def kind(self, frame: int) -> PromptKind | None:
+        """What a frame is first prompted with, None for one that is tracked."""
+        return self.kinds[self.prompted.index(frame)] if frame in self.prompted else None
 
     def order(self, num_frames: int) -> list[int]:
         """Every frame once, in the order of processing."""
@@ -76,8 +85,9 @@ class SessionPlan:
 def plan_session(
     annotator: Annotator, num_frames: int, generator: np.random.Generator, part: int = 0, parts: int = 1
 ) -> SessionPlan:
-    """Draw a plan. Where a batch gets several sessions, number `part` of `parts` draws from its own slice of the
-    distribution over prompt kinds, so that one batch sees different kinds.
+    """Draw a plan: masks on all prompted frames, or a box or a click on each. Where a batch gets several sessions,
+    number `part` of `parts` draws its first kind from its own slice of the distribution, so that one batch sees
+    different kinds.
     """
     masks = annotator.mask_share if num_frames > 1 else 0.0
     points = 1.0 - annotator.mask_share
@@ -92,9 +102,12 @@ def plan_session(
     num_prompted = int(generator.integers(1, most_prompted + 1))
     later = generator.permutation(np.arange(1, num_frames)).tolist()
     prompted = (0, *later[: num_prompted - 1])
+    more: list[PromptKind] = [
+        "mask" if kind == "mask" else "box" if generator.random() < boxes else "click" for _ in prompted[1:]
+    ]
     most_corrected = max(num_prompted, min(annotator.max_corrected, num_frames))
     num_corrected = 0 if kind == "mask" else int(generator.integers(num_prompted, most_corrected + 1))
-    return SessionPlan(kind, prompted, (0, *later[: num_corrected - 1]) if num_corrected else ())
+    return SessionPlan((kind, *more), prompted, (0, *later[: num_corrected - 1]) if num_corrected else ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +146,7 @@ class Session:
         """Run the session; every decoding that a loss applies to, in order. Adopted masks need no loss."""
         order = self.plan.order(len(self.features))
         for position, frame in enumerate(order):
-            if self.plan.kind == "mask" and frame in self.plan.prompted:
+            if self.plan.kind(frame) == "mask":
                 decoded = self._adopt(frame)
             else:
                 for decoding in self._annotate(frame):
@@ -192,14 +205,15 @@ class Session:
 
     def _first_points(self, frame: int) -> Points:
         """A box or a click for each object; where the object is absent, a click on what it is not."""
+        boxed = self.plan.kind(frame) == "box"
         rows = []
         for truth in self.masks[:, frame].cpu().numpy():
-            if self.plan.kind == "box" and truth.any():
+            if boxed and truth.any():
                 x0, y0, x1, y1 = jittered_box(truth, self.generator, self.annotator.box_jitter).tolist()
                 rows.append([(x0, y0, TOP_LEFT), (x1, y1, BOTTOM_RIGHT)])
             else:
                 x, y, label = next_click(truth, np.zeros_like(truth), self.generator)
-                padding = [(0.0, 0.0, PAD)] if self.plan.kind == "box" else []
+                padding = [(0.0, 0.0, PAD)] if boxed else []
                 rows.append([(x, y, label), *padding])
         return to_points(rows, self.masks.device)
 
