@@ -1,15 +1,17 @@
 """The prepared cache of stills."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 
-from masklet.data.cache import CachedStills, build_cache, shrink
+from masklet.data.cache import ABANDONED_SECONDS, CachedStills, build_cache, shrink
 from masklet.data.clips import Clip, Joined, Merged
 from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.data.layouts.pairs import PairFolder
@@ -161,6 +163,17 @@ def test_a_second_process_may_build_the_same_cache_meanwhile(pairs, tmp_path):
     cache = build_cache(pairs, tmp_path / "cache", 30, on_progress=interfere)
     assert [cache.clip(number, np.random.default_rng(0)).size for number in range(3)] == [(20, 30)] * 3
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["index.json", "pictures.bin"]
+
+
+def test_what_a_killed_process_left_half_packed_is_cleared_away(pairs, tmp_path):
+    abandoned, at_work = tmp_path / "cache" / "partial-old", tmp_path / "cache" / "partial-new"
+    for left in (abandoned, at_work):
+        left.mkdir(parents=True)
+        (left / "pictures.bin").write_bytes(b"half")
+    long_ago = time.time() - ABANDONED_SECONDS - 60
+    os.utime(abandoned / "pictures.bin", (long_ago, long_ago))
+    build_cache(pairs, tmp_path / "cache", 30)
+    assert not abandoned.exists() and at_work.exists()
 
 
 def test_a_cache_can_be_pickled_after_use(pairs, tmp_path):

@@ -317,6 +317,15 @@ def test_bad_sav_names_the_file(tmp_path, generator):
             writer.write(np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(InputError, match=r"sav_000001\.mp4 is 32 x 32 .* 64 x 64"):
         open_dataset(tmp_path).clip(0, generator, 2)
+    with VideoWriter(tmp_path / "sav_000001.mp4", Size(64, 64), 24) as writer:
+        for _ in range(9):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(InputError, match=r"sav_000001\.mp4 ends after 9 frames, .*_manual\.json has 5 of every 4th"):
+        open_dataset(tmp_path).clip(0, generator, 2)
+    empty = SavMasklets("sav_000001", "manual", Size(64, 64), 0, (), ())
+    write_sav(empty, tmp_path / "sav_000001_manual.json")
+    with pytest.raises(InputError, match=r"sav_000001_manual\.json annotates no frame"):
+        open_dataset(tmp_path).clip(0, generator, 2)
     with pytest.raises(InputError, match="no video in .* has annotations"):
         SavFolder(tmp_path, kinds=("auto",))
 

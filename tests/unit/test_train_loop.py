@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from masklet.checkpoints import load, save
-from masklet.errors import DeviceError, InputError, MaskletError
+from masklet.errors import DeviceError, InputError, MaskletError, OutputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train import watch
 from masklet.train.feed import Feed
 from masklet.train.loop import DivergedError, Pace, Run, saved_model
 from masklet.train.pictures import compare
-from masklet.train.recipe import Share, load_recipe, save_recipe
+from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
 from tiny_training import CONVNET, clip_recipe, stills_recipe, write_clip, write_stills
 
@@ -81,6 +81,63 @@ def test_a_run_that_cannot_begin_leaves_nothing_behind(stills, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("fault", ["not a font", "a file", "merge"])
+def test_what_can_be_seen_before_a_run_is_seen_before_it(stills, tmp_path, fault):
+    (tmp_path / "file").write_text("neither a font nor a folder")
+    recipe, out = stills_recipe(stills, 2), tmp_path / "run"
+    part = recipe.stages[0].parts[0]
+    if fault == "not a font":
+        scenes = Synthetic((Source(str(stills)),), font=str(tmp_path / "file"))
+        recipe = replace(recipe, stages=(replace(recipe.stages[0], parts=(replace(part, sources=(scenes,)),)),))
+        with pytest.raises(InputError, match=r"file"):
+            Run.begin(recipe, out, PACE)
+    elif fault == "merge":
+        with pytest.raises(InputError, match="merge is a probability from 0 to 1, not 2"):
+            Source(str(stills), merge=2.0)
+    else:
+        with pytest.raises(OutputError, match=r"cannot write to the folder .*file"):
+            Run.begin(recipe, tmp_path / "file", PACE)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "garbage", "another file"])
+def test_a_damaged_state_is_named(stills, tmp_path, damage):
+    Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    whole = (tmp_path / "state.pt").read_bytes()
+    if damage == "another file":
+        torch.save({"step": 1, "model": {}}, tmp_path / "state.pt")
+    else:
+        damaged = {"empty": b"", "half": whole[: len(whole) // 2], "garbage": b"gar" * 99}
+        (tmp_path / "state.pt").write_bytes(damaged[damage])
+    for use in (saved_model, lambda folder: Run.resume(folder, PACE)):
+        with pytest.raises(InputError, match=r"state\.pt is (damaged, or )?no state of a run") as caught:
+            use(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_is_full_is_named_and_the_last_state_kept(stills, tmp_path, monkeypatch):
+    run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    before = (tmp_path / "state.pt").read_bytes()
+    monkeypatch.setattr("masklet.train.loop.os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(OutputError, match=r"state\.pt: .*No space left on device.*is kept; make room, then resume"):
+        run.train()
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_time_left_counts_what_later_stages_see(stills):
+    small = stills_recipe(stills, 4).stages[0]
+    large = replace(
+        small,
+        name="large",
+        steps=10,
+        augmentation=replace(small.augmentation, size=2 * small.augmentation.size),
+        parts=(replace(small.parts[0], clips=3 * small.parts[0].clips), small.parts[0]),
+    )
+    recipe = replace(stills_recipe(stills, 4), stages=(replace(small, steps=5), large))
+    assert watch.steps_left(recipe, 2) == 3 + 10 * 4 * 2, "four times the pixels, of twice the pictures on average"
+    assert watch.steps_left(recipe, 11) == 4 and watch.steps_left(recipe, 15) == 0
+
+
 def test_a_run_goes_on_with_as_many_processes_as_it_had(stills, tmp_path):
     run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
     run.world_size = 3
@@ -141,7 +198,7 @@ def test_pictures_are_compared_on_the_models_device(stills, tmp_path, monkeypatc
     _, batch = Feed(stage, 0, tmp_path / "cache")[0]
     watcher = watch.Watch(run)
     run.device, run.step = torch.device("meta"), 1
-    watcher.note(stage, 2, 1e-3, {"loss": 1.0}, batch)
+    watcher.note(stage, 2, 1e-3, watch.StepReport({"loss": 1.0}, 8, batch))
     assert seen == ["meta"]
 
 
@@ -205,6 +262,17 @@ def test_the_ends_of_stages_are_blended_though_the_run_was_halted(stills, tmp_pa
         replace(recipe, blended=(Share("first"),))
 
 
+def test_a_stage_named_for_blending_after_its_end_is_refused(stills, tmp_path):
+    """Its weights are gone; without a word the last ones would pass for the mean."""
+    recipe = stills_recipe(stills, 4)
+    Run.begin(recipe, tmp_path, PACE).train()
+    first, second = (stage.name for stage in recipe.stages)
+    save_recipe(replace(recipe, blended=(Share(first), Share(second))), tmp_path / "recipe.json")
+    for use in (saved_model, lambda folder: Run.resume(folder, PACE)):
+        with pytest.raises(InputError, match=r"json blends the weights after '\w+', which had ended, at step 2"):
+            use(tmp_path)
+
+
 def test_a_stage_that_is_lengthened_later_counts_as_it_is_then(stills, tmp_path):
     recipe = replace(stills_recipe(stills, 2), blended=(Share("first"), Share("second")))
     run = Run.begin(recipe, tmp_path, PACE)
@@ -254,7 +322,7 @@ def one_thread():
 @pytest.mark.usefixtures("one_thread")
 def test_clips_prompted_with_masks_train_in_any_precision(tmp_path):
     recipe = clip_recipe(write_clip(tmp_path / "clip", 3), 2, 3)
-    masks_only = replace(recipe.stages[0].parts[0], annotator=Annotator(mask_share=1.0, max_prompted=1))
+    masks_only = replace(recipe.stages[0].parts[0], annotator=Annotator(mask_share=1.0, box_share=0.0, max_prompted=1))
     recipe = replace(recipe, stages=(replace(recipe.stages[0], parts=(masks_only,)),))
     curves = []
     for precision in ("float32", "bfloat16", "bfloat16 encoder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,33 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
         (tmp_path / "recipe.json").write_text(text)
         with pytest.raises(InputError, match=r"recipe\.json is not a recipe"):
             load_recipe(tmp_path / "recipe.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("lr", "1e-4", "stages: lr: '1e-4' is not of the type float"),
+        ("steps", 2.5, "stages: steps: 2.5 is not of the type int"),
+        ("fixed_statistics", 1, "stages: fixed_statistics: 1 is not of the type bool"),
+        ("name", None, "stages: name: None is not of the type str"),
+        ("parts", [], "stages: the stage '128 first prompts' needs at least one part"),
+    ],
+)
+def test_what_a_hand_got_wrong_in_a_recipe_is_named(tmp_path, field, value, message):
+    save_recipe(nano(Path("data")), tmp_path / "recipe.json")
+    written = json.loads((tmp_path / "recipe.json").read_text())
+    written["stages"][0][field] = value
+    (tmp_path / "recipe.json").write_text(json.dumps(written))
+    with pytest.raises(InputError, match=f"recipe.json is not a recipe that this version can read: {message}"):
+        load_recipe(tmp_path / "recipe.json")
+
+
+def test_weights_below_nothing_are_refused():
+    for make in (partial(Source, "data"), partial(Synthetic, (Source("data"),)), partial(Part, (Source("data"),))):
+        with pytest.raises(InputError, match="weight of a (source|synthetic|part) is 0 or more, not -1"):
+            make(weight=-1.0)
+    with pytest.raises(InputError, match="shapes of a synthetic is 0 or more, not nan"):
+        Synthetic((Source("data"),), shapes=float("nan"))
 
 
 def test_counts_below_one_are_refused(tmp_path):

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 JPEG_QUALITY = 95
 FORMAT = "masklet stills 1"
+
+ABANDONED_SECONDS = 600.0
+"""A cache half packed that nobody has written to for so long is nobody's."""
 
 MOST_PAINTINGS = 4
 """Masks kept of a picture whose objects overlap; objects beyond what these show are never seen in a cache."""
@@ -59,6 +65,7 @@ def build_cache(
     # of its own, and moves them over those of the others.
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(folder)
         with tempfile.TemporaryDirectory(prefix="partial-", dir=folder) as partial:
             entries = _pack(dataset, Path(partial) / "pictures.bin", longest_side, most, on_progress)
             index = {"format": FORMAT, "longest_side": longest_side, "paintings": most, "entries": entries}
@@ -68,6 +75,15 @@ def build_cache(
     except OSError as error:
         raise OutputError(f"cannot write the cache {folder}: {error}") from error
     return CachedStills(folder)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed while packing left behind; one that lives writes all the time."""
+    for partial in folder.glob("partial-*"):
+        with suppress(FileNotFoundError):  # another process may finish meanwhile
+            written = max((file.stat().st_mtime for file in partial.iterdir()), default=partial.stat().st_mtime)
+            if time.time() - written > ABANDONED_SECONDS:
+                shutil.rmtree(partial)
 
 
 class CachedStills:

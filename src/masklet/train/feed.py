@@ -131,7 +131,7 @@ def open_bare(source: Source) -> ClipDataset:
 
 
 def check_sources(recipe: Recipe) -> None:
-    """Open every source of a recipe once. Raises `InputError` naming the file or folder that cannot be used."""
+    """Open every source of a recipe. Raises `InputError` naming the file or folder that cannot be used."""
     opened: dict[Source, ClipDataset] = {}
     scenery: set[str] = set()
 
@@ -153,6 +153,8 @@ def check_sources(recipe: Recipe) -> None:
             for entry in source.actors:
                 check(entry, part.frames, "actors move: name clips here, and single pictures as stills or artwork")
             scenery.update(source.scenery)
+            if source.font:
+                Glyphs(source.font)
     for path in sorted(scenery):
         PictureFolder(path)
 

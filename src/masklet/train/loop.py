@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -16,14 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from masklet.checkpoints import build, choose_device, find_checkpoint, read_checkpoint, save
-from masklet.errors import InputError, MaskletError
+from masklet.errors import InputError, MaskletError, OutputError
+from masklet.io.output import make_folder
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import add_low_rank_updates, freeze, merge_low_rank_updates, train_mode
 from masklet.train.objective import BatchLoss, Scalars
 from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
 from masklet.train.recipe import Part, Recipe, Stage, load_recipe, save_recipe
-from masklet.train.watch import Watch, find_tensorboard, mean_scalars
+from masklet.train.watch import StepReport, Watch, find_tensorboard, mean_scalars
 
 if TYPE_CHECKING:
     from masklet.data.batches import ClipBatch
@@ -104,15 +107,15 @@ class Run:
     def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
-        A run whose data, device or weights to start from are refused leaves nothing behind.
+        A run whose data, device or weights to start from are refused leaves nothing behind. Raises `OutputError` where
+        the folder cannot be written.
         """
         check_sources(recipe)
         if (folder / "state.pt").exists():
             raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
         run = Run(recipe, folder, pace, device)
         if run.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_recipe(recipe, folder / "recipe.json")
+            save_recipe(recipe, make_folder(folder) / "recipe.json")
         run.save_state()
         return run
 
@@ -149,9 +152,9 @@ class Run:
             stream = batches(feed, self.step * self.recipe.accumulate, last * self.recipe.accumulate, self.pace.workers)
             while self.step < last:
                 rate = stage.lr * stage.schedule(self.step - first)
-                scalars, batch = self._optimise(stream, stage, rate)
+                report = self._optimise(stream, stage, rate)
                 self.step += 1
-                watch.note(stage, last, rate, scalars, batch)
+                watch.note(stage, last, rate, report)
                 if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
                     self.blended[stage.name] = {name: value.clone() for name, value in self._weights().items()}
                 overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
@@ -166,17 +169,17 @@ class Run:
     def _weights(self) -> dict[str, Tensor]:
         return self.average.weights if self.average else self.model.state_dict()
 
-    def _optimise(
-        self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float
-    ) -> tuple[Scalars, ClipBatch]:
-        """One optimiser step over `accumulate` batches: scalars to watch, and the last of the batches."""
+    def _optimise(self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> StepReport:
+        """One optimiser step over `accumulate` batches."""
         train_mode(self.model, stage.fixed_statistics)
         set_learning_rate(self.optimiser, rate)
         reports: list[Scalars] = []
         names: list[str] = []
+        num_pictures = 0
         for turn in range(self.recipe.accumulate):
             part, batch = next(stream)
             names += batch.names
+            num_pictures += batch.pixels.shape[:2].numel()
             reports.append(self._forward_backward(part, batch.to(self.device), stage, turn))
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.recipe.optimiser.clip))
@@ -187,7 +190,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.model)
-        return scalars, batch
+        return StepReport(scalars, num_pictures, batch)
 
     def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
         """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""
@@ -214,7 +217,7 @@ class Run:
         )
 
     def save_state(self) -> None:
-        """Replace `state.pt` as a whole, so that no crash leaves half a file."""
+        """Replace `state.pt` as a whole, so that no crash leaves half a file. Raises `OutputError`."""
         self._saved_at = time.monotonic()
         if self.rank != 0:
             return
@@ -228,11 +231,16 @@ class Run:
             "processes": self.world_size,
         }
         partial = self.folder / "state.pt.partial"
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.folder / "state.pt")
+        try:
+            with open(partial, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.folder / "state.pt")
+        except (OSError, RuntimeError) as error:  # torch's own, where a disk is full
+            raise OutputError(
+                f"cannot write {self.folder / 'state.pt'}: {error}. The one before is kept; make room, then resume"
+            ) from error
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._processes = state.get("processes", self.world_size)
@@ -263,7 +271,7 @@ class Run:
 def saved_model(folder: Path) -> tuple[Network, str]:
     """The model of a run as it was last saved, as `Run.result` would give it, and how far it had come.
 
-    Raises `InputError` where `folder` holds no run.
+    Raises `InputError` where `folder` holds no run, or a damaged one.
     """
     recipe, state = _read_run(folder)
     weights = state["average"]["weights"] if state["average"] else state["model"]
@@ -274,7 +282,28 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     for file in (folder / "recipe.json", folder / "state.pt"):
         if not file.exists():
             raise InputError(f"{folder} holds no run to go on with: there is no {file}")
-    return load_recipe(folder / "recipe.json"), torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    recipe, path = load_recipe(folder / "recipe.json"), folder / "state.pt"
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"step", "model", "optimiser", "average"} - set(state)
+    except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, UnpicklingError) as error:
+        raise InputError(f"{path} is damaged, or no state of a run ({type(error).__name__})") from error
+    if missing:
+        raise InputError(f"{path} is no state of a run: it lacks {', '.join(sorted(missing))}")
+    _check_blended(recipe, state, folder)
+    return recipe, state
+
+
+def _check_blended(recipe: Recipe, state: dict[str, Any], folder: Path) -> None:
+    """Weights to be blended are kept when their stage ends, which cannot be made up for later."""
+    ends = accumulate(stage.steps for stage in recipe.stages)
+    for stage, end in zip(recipe.stages, ends):
+        named = stage.name in {share.stage for share in recipe.blended}
+        if named and end <= state["step"] and stage.name not in (state.get("blended") or {}):
+            raise InputError(
+                f"{folder / 'recipe.json'} blends the weights after {stage.name!r}, which had ended, at step {end}, "
+                "before it was named: they were not kept; leave it out of blended"
+            )
 
 
 def _for_use(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -21,6 +22,9 @@ from masklet.train.rollout import Annotator
 Precision = Literal["float32", "bfloat16", "bfloat16 encoder"]
 """What the forward pass computes in; weights and losses are float32 always. The last is for CPUs with instructions for
 bfloat16, on which convolutions gain by it and the many small steps of prompts and memory do not."""
+
+_PLAIN: dict[type, tuple[type, ...]] = {float: (float, int), int: (int,), bool: (bool,), str: (str,)}
+"""What JSON may hold for a field of each type."""
 
 _PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), OptimiserConfig()
 
@@ -45,6 +49,9 @@ class Source:
 
     def __post_init__(self) -> None:
         _check_counts(self, "max_stride")
+        _check_shares(self, "weight")
+        if not 0 <= self.merge <= 1:
+            raise InputError(f"merge is a probability from 0 to 1, not {self.merge:g}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,10 @@ class Synthetic:
     sides: tuple[float, float] = SceneRange.sides
     recolour: float = SceneRange.recolour
 
+    def __post_init__(self) -> None:
+        kinds = ("cut_outs", "disguises", "shapes", "glyphs", "drawings", "acting", "assemblies")
+        _check_shares(self, "weight", "motion", "recolour", *kinds)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -97,6 +108,7 @@ class Part:
 
     def __post_init__(self) -> None:
         _check_counts(self, "clips", "frames", "sessions", "objects")
+        _check_shares(self, "weight")
         if not self.sources:
             raise InputError("a part of a batch mix needs at least one source")
 
@@ -199,6 +211,13 @@ def _check_counts(record: object, *names: str) -> None:
             raise InputError(f"{name} of a {type(record).__name__.lower()} is at least 1, not {value}")
 
 
+def _check_shares(record: object, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} of a {type(record).__name__.lower()} is 0 or more, not {value}")
+
+
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as JSON that a person can read and edit."""
     path.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
@@ -217,7 +236,7 @@ def _rebuild(kind: Any, value: Any) -> Any:
     """The value of type `kind` that `asdict` and JSON turned into plain lists and dictionaries."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _rebuild(_matching(arguments, value), value)
+        return None if value is None and type(None) in arguments else _rebuild(_matching(arguments, value), value)
     if origin is tuple:
         members = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_rebuild(member, item) for member, item in zip(members, value, strict=True))
@@ -225,8 +244,17 @@ def _rebuild(kind: Any, value: Any) -> Any:
         raise ValueError(f"{value!r} is none of {', '.join(map(repr, arguments))}")
     if isinstance(kind, type) and is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{name: _rebuild(hints[name], item) for name, item in value.items()})
+        return kind(**{name: _rebuild_field(name, hints[name], item) for name, item in value.items()})
+    if kind in _PLAIN and type(value) not in _PLAIN[kind]:
+        raise ValueError(f"{value!r} is not of the type {kind.__name__}")
     return value
+
+
+def _rebuild_field(name: str, kind: Any, value: Any) -> Any:
+    try:
+        return _rebuild(kind, value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _required(kind: Any) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from masklet.errors import DeviceError
@@ -14,11 +15,20 @@ if TYPE_CHECKING:
 
     from masklet.data.batches import ClipBatch
     from masklet.train.loop import Run
-    from masklet.train.recipe import Stage
+    from masklet.train.recipe import Recipe, Stage
 
 
 QUIET_SECONDS = 60.0
 """Slow models are heard of after so long, too."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepReport:
+    """One optimiser step: the means of its scalars, how many pictures this process saw, and the last of its batches."""
+
+    scalars: dict[str, float]
+    num_pictures: int
+    batch: ClipBatch
 
 
 class Watch:
@@ -31,20 +41,19 @@ class Watch:
         self._num_pictures = 0
         self._since = time.monotonic()
 
-    def note(self, stage: Stage, last: int, rate: float, scalars: dict[str, float], batch: ClipBatch) -> None:
-        """Take down one step, the last of whose batches is given; print and write when it is time.
+    def note(self, stage: Stage, last: int, rate: float, report: StepReport) -> None:
+        """Take down one step; print and write when it is time.
 
         last: the step that ends the stage, after which is always time.
         """
         run = self.run
         if run.rank != 0:
             return
-        self._collected.append(scalars)
-        self._num_pictures += batch.pixels.shape[:2].numel() * run.recipe.accumulate * run.world_size
+        self._collected.append(report.scalars)
+        self._num_pictures += report.num_pictures * run.world_size
         if self.writer and run.step % run.pace.picture_every == 0:
-            self.writer.add_image(
-                "truth above, prediction below", compare(run.model, batch.to(run.device)), run.step, dataformats="HWC"
-            )
+            picture = compare(run.model, report.batch.to(run.device))
+            self.writer.add_image("truth above, prediction below", picture, run.step, dataformats="HWC")
         long_since = time.monotonic() - self._since > QUIET_SECONDS
         if long_since or run.step % run.pace.print_every == 0 or run.step == last:
             self._report(stage, rate)
@@ -53,7 +62,7 @@ class Watch:
         means = mean_scalars(self._collected)
         seconds = time.monotonic() - self._since
         speed = self._num_pictures / seconds
-        left = (self.run.recipe.num_steps - self.run.step) * seconds / len(self._collected)
+        left = steps_left(self.run.recipe, self.run.step) * seconds / len(self._collected)
         step = self.run.step
         print(progress_line(step, self.run.recipe.num_steps, stage.name, means, speed, left), flush=True)
         entry: dict[str, float | int | str] = {
@@ -69,6 +78,24 @@ class Watch:
             for name, value in {**means, "rate": rate, "pictures_per_second": speed}.items():
                 self.writer.add_scalar(name, value, step)
         self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
+
+
+def steps_left(recipe: Recipe, step: int) -> float:
+    """The steps after `step`, counted in steps like the last one: those of stages with more pixels count for more."""
+    done, left = 0, 0.0
+    last = _pixels(recipe.stage_at(step - 1)[0])
+    for stage in recipe.stages:
+        to_come = min(stage.steps, max(0, done + stage.steps - step))
+        left += to_come * _pixels(stage) / last
+        done += stage.steps
+    return left
+
+
+def _pixels(stage: Stage) -> float:
+    """What a step of a stage sees, on average over its parts."""
+    weights = sum(part.weight for part in stage.parts)
+    pictures = sum(part.weight * part.clips * part.frames for part in stage.parts) / weights
+    return pictures * stage.augmentation.size**2
 
 
 def progress_line(step: int, steps: int, stage: str, means: dict[str, float], speed: float, left: float) -> str:

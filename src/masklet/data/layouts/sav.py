@@ -22,6 +22,9 @@ from masklet.types import Size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from masklet.io.frame_source import FrameSource
+    from masklet.io.sav import SavMasklets
+
 
 class SavFolder:
     """The videos of a folder of SA-V: of the training set (mp4 and JSON), or of the extracted others (JPEG and PNG).
@@ -82,19 +85,17 @@ class SavFolder:
     def _read_training(
         self, video: SavVideo, num_frames: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
-        found = [read_sav(path) for path in self._annotations(video)]
+        paths = self._annotations(video)
+        found = [read_sav(path) for path in paths]
+        source = open_frames(video.video)
+        for path, masklets in zip(paths, found, strict=True):
+            _check_fits(path, masklets, source)
         annotated = min(len(masklets.masks) for masklets in found)
 
         def shows(number: int) -> bool:
             return any(is_visible(rle) for masklets in found for rle in masklets.masks[number])
 
         chosen = self._choose(annotated, num_frames, generator, shows)
-        source = open_frames(video.video)
-        if any(masklets.size != source.size for masklets in found):
-            raise InputError(
-                f"{video.video} is {source.size.width} x {source.size.height} pixels (width x height), "
-                f"its annotation {found[0].size.width} x {found[0].size.height}"
-            )
         in_order = {number: source[number * ANNOTATION_STRIDE] for number in sorted(set(chosen))}
         objects: list[Masklet] = [
             [masklets.masks[number][place] for number in chosen]
@@ -108,6 +109,8 @@ class SavFolder:
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
         assert video.frames is not None
         names = sorted({path.stem for folder in video.objects for path in folder.glob("*.png")})
+        if not names:
+            raise InputError(f"{video.frames} has no masks: there is no PNG in {', '.join(map(str, video.objects))}")
 
         def shows(place: int) -> bool:
             paths = (folder / f"{names[place]}.png" for folder in video.objects)
@@ -124,3 +127,20 @@ class SavFolder:
             for folder in video.objects
         ]
         return frames, objects
+
+
+def _check_fits(path: Path, masklets: SavMasklets, source: FrameSource) -> None:
+    """Raise `InputError` where the annotation at `path` is not one of the video `source`."""
+    size, count = masklets.size, len(masklets.masks)
+    if not count:
+        raise InputError(f"{path} annotates no frame")
+    if size != source.size:
+        raise InputError(
+            f"{source.name} is {source.size.width} x {source.size.height} pixels (width x height), "
+            f"its annotation {path} {size.width} x {size.height}"
+        )
+    if (count - 1) * ANNOTATION_STRIDE >= len(source):
+        raise InputError(
+            f"{source.name} ends after {len(source)} frames, and its annotation {path} has {count} of every "
+            f"{ANNOTATION_STRIDE}th; the file may have been cut off"
+        )
