@@ -5,12 +5,14 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 pyth
 PIP_OPTIONS ?=
 MODEL ?= nano
 OUT ?= out/demo
+RUN ?= out/nano
+GAMES ?= /usr/share/games
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help install demo test test-full lint format clean
+.PHONY: help install demo test test-full nano lint format clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -35,6 +37,18 @@ test: lint ## every check that takes less than ten minutes together
 
 test-full: $(READY) ## the slower checks alone
 	$(BIN)/python -m pytest -m full
+
+# What is drawn is kept, and a run that was stopped is gone on with.
+nano: $(READY) ## train nano from scratch, for days: make nano DATA=DIR [RUN=DIR] [GAMES=DIR] (see docs/training.md)
+	@test -n "$(DATA)" || { echo "name the folder that holds cats, fashion, coco and nuclei: make nano DATA=DIR"; exit 1; }
+	$(BIN)/python tools/render_models.py --game $(GAMES)/0ad/mods/public/public.zip --out "$(RUN)-renders" --processes 2 \
+		--vehicles $(GAMES)/torcs/cars $(addprefix $(GAMES)/flightgear/Models/,Maritime Transport Aircraft) \
+		$(GAMES)/flightgear/AI/Aircraft $(GAMES)/flightgear/Models/Geometry
+	$(BIN)/python tools/render_scenery.py --game $(GAMES)/0ad/mods/public/public.zip --out "$(RUN)-renders/places"
+	if test -f "$(RUN)/state.pt"; then $(BIN)/torchrun --nproc-per-node 2 $(BIN)/masklet train resume "$(RUN)"; else \
+		$(BIN)/torchrun --nproc-per-node 2 $(BIN)/masklet train nano --data "$(DATA)" --out "$(RUN)" \
+			--font /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf --artwork /usr/share/openclipart/png \
+			--stamps /usr/share/tuxpaint/stamps --renders "$(RUN)-renders"; fi
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
