@@ -28,7 +28,7 @@ RENDERS = {"animals": 0.8, "people": 0.5, "buildings": 0.1, "things": 0.2}
 """The folders of stills that `tools/render_models.py` writes, and how often each is drawn from."""
 
 VEHICLES = {"vehicles": 0.6}
-"""The folder that it writes with `--vehicles`, for the last seven stages."""
+"""The folder that it writes with `--vehicles`, from "192 seen" on."""
 
 MOVING, PLACES = "moving", "places"
 """The folder of clips that it writes, and that of `tools/render_scenery.py`."""
@@ -41,20 +41,22 @@ def nano(
     stamps: Path | None = None,
     renders: Path | None = None,
 ) -> Recipe:
-    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, seven times over.
+    """Our small model from scratch: stills, then stills and clips in turn at growing sizes, over and over.
 
     data: holds the folders `cats`, `fashion`, `coco` and `nuclei` of pictures with index masks; font: colour glyphs;
     artwork: the Open Clip Art Library as PNG files; stamps: Tux Paint's rubber stamps; renders: what
     `tools/render_models.py`, with vehicles, and `tools/render_scenery.py` draw of games' models and textures. The
     lengths are those that the weights in the package were trained with, from "128 again" on by two processes, but for
-    "448 near", by one. The result is a mean of the weights after stages at the largest sizes.
+    the last three, by one. The result is a mean of the weights after stages at the largest sizes.
 
     They came about in pieces: the first eight stages computed in float32 and drew every drawing, not every folder of
-    them, equally often; "192 lively", "192 close", "192 parted", "192 seen", "192 calm" and "448 near" began with
-    weights in half precision and a fresh optimiser, the last four with the mean of what is blended below and came
-    before; 400 steps of another optimiser lay before "192 calm" (decision 0011); the trunk got its global attention at
-    "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with their limbs; up to
-    step 800 of "192 seen" nothing was a vehicle, and from there to "192 calm" most airliners were plain white.
+    them, equally often; "192 lively", "192 close", "192 parted", "192 seen", "192 calm", "448 near" and "256 whole"
+    began with weights in half precision and a fresh optimiser, the last five with the mean of what is blended below and
+    came before; 400 steps of another optimiser lay before "192 calm" (decision 0011); the trunk got its global
+    attention at "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with their
+    limbs; up to step 800 of "192 seen" nothing was a vehicle, and from there to "192 calm" most airliners were plain
+    white; in "448 near" scenes were not cut out closely. Samples were numbered through all stages, so that some came
+    twice, at different sizes.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
@@ -85,6 +87,9 @@ def nano(
         actors = (Source(str(renders / MOVING), max_stride=2),)
         acted = replace(parted, actors=actors, acting=0.6, scenery=(str(renders / PLACES),))
     driven = replace(acted, weight=0.45, artwork=(*acted.artwork, *_artwork(renders, VEHICLES)))
+    # What a box holds may be two things that go together, a rider and a machine; close looks of specks are blur.
+    assembled = replace(driven, assemblies=0.6)
+    ample = replace(assembled, sides=(0.25, 1.2))
     # The weights after "448 acted" did no better on photographs they were trained with than on others.
     photographed = (
         replace(cats, weight=0.35),
@@ -153,12 +158,19 @@ def nano(
                     fixed_statistics=True,
                 )
             ),
+            _near(_sure("256 whole", 256, 900, 4e-4, 0.6, (looking(ample, 10, 1, 2), seldom(assembled, 2, 6, 1.0)))),
+            _near(
+                replace(
+                    _sure("448 whole", 448, 1700, 3e-4, 0.01, (exact(ample, 6, 1, 3), seldom(assembled, 1, 6, 1.0))),
+                    fixed_statistics=True,
+                )
+            ),
         ),
         OptimiserConfig(weight_decay=0.05, betas=(0.9, 0.98), clip=1.0, ema=0.998),
         precision="bfloat16 encoder",
         blended=(
             *(Share("384"), Share("384 modelled", 3.0), Share("448 acted", 20.0), Share("448 seen", 24.0)),
-            *(Share("448 calm", 24.0), Share("448 near", 48.0)),
+            *(Share("448 calm", 24.0), Share("448 near", 48.0), Share("448 whole", 80.0)),
         ),
     )
 
