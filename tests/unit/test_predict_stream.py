@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from masklet.predict import video
+from masklet.predict import track, video
 from masklet.predict.stream import Stream
 from tiny import tiny_clip, tiny_model
 
@@ -46,10 +46,16 @@ class FailsOnce:
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 @pytest.mark.parametrize(
-    ("step", "wait"),
-    [("frame_pixels", 0), ("decode_frame", 0), ("decode_frame", 1), ("at_full_size", 0), ("let_go", 1)],
+    ("room", "step", "wait"),
+    [
+        (video, "frame_pixels", 0),
+        (video, "decode_frame", 0),
+        (video, "decode_frame", 1),
+        (video, "at_full_size", 0),
+        (track, "let_go", 1),
+    ],
 )
-def test_a_stream_goes_on_after_a_frame_on_which_something_was_raised(model, clip, monkeypatch, step, wait, error):
+def test_a_stream_goes_on_after_a_frame_on_which_something_was_raised(model, clip, monkeypatch, room, step, wait, error):
     calm, disturbed = Stream(model), Stream(model)
     for stream in (calm, disturbed):
         stream.step(clip[0])
@@ -58,7 +64,7 @@ def test_a_stream_goes_on_after_a_frame_on_which_something_was_raised(model, cli
         stream.add(2, box=[20, 8, 44, 30])  # recalls less than object 1, so that the two are decoded one by one
         stream.step(clip[2])
     with monkeypatch.context() as patch:
-        patch.setattr(video, step, FailsOnce(getattr(video, step), error, wait))
+        patch.setattr(room, step, FailsOnce(getattr(room, step), error, wait))
         with pytest.raises(error):
             disturbed.step(clip[5])  # which the next frame takes the place of
     assert disturbed.frame == 2
