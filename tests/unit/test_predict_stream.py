@@ -55,7 +55,7 @@ class FailsOnce:
         (track, "let_go", 1),
     ],
 )
-def test_a_stream_goes_on_after_a_frame_on_which_something_was_raised(model, clip, monkeypatch, room, step, wait, error):
+def test_a_stream_goes_on_after_a_frame_that_raised_something(model, clip, monkeypatch, room, step, wait, error):
     calm, disturbed = Stream(model), Stream(model)
     for stream in (calm, disturbed):
         stream.step(clip[0])
