@@ -64,6 +64,7 @@ def test_it_is_the_guided_filter():
     edge = np.abs(expected - 0.5) < 1 / (1 + np.exp(-OFF_EDGE)) - 0.5
     assert np.allclose(found[edge], expected[edge], atol=1e-4)
     assert edge.mean() > 0.9 and ((found > 0.5) == (expected > 0.5)).all()
+    assert (np.abs(found - 0.5) >= np.abs(expected - 0.5) - 1e-4).all(), "off the edge it is at least as sure"
 
 
 @pytest.mark.parametrize("shift", [-1, 0, 1])

@@ -49,7 +49,7 @@ class Source:
 
     def __post_init__(self) -> None:
         _check_counts(self, "max_stride")
-        _check_shares(self, "weight")
+        _check_not_negative(self, "weight")
         if not 0 <= self.merge <= 1:
             raise InputError(f"merge is a probability from 0 to 1, not {self.merge:g}")
 
@@ -87,7 +87,7 @@ class Synthetic:
 
     def __post_init__(self) -> None:
         kinds = ("cut_outs", "disguises", "shapes", "glyphs", "drawings", "acting", "assemblies")
-        _check_shares(self, "weight", "motion", "recolour", *kinds)
+        _check_not_negative(self, "weight", "motion", "recolour", *kinds)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Part:
 
     def __post_init__(self) -> None:
         _check_counts(self, "clips", "frames", "sessions", "objects")
-        _check_shares(self, "weight")
+        _check_not_negative(self, "weight")
         if not self.sources:
             raise InputError("a part of a batch mix needs at least one source")
 
@@ -211,7 +211,7 @@ def _check_counts(record: object, *names: str) -> None:
             raise InputError(f"{name} of a {type(record).__name__.lower()} is at least 1, not {value}")
 
 
-def _check_shares(record: object, *names: str) -> None:
+def _check_not_negative(record: object, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
         if not 0 <= value < math.inf:

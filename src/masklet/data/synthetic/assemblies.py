@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from masklet.data.synthetic.sprites import Sprite, SpriteSource, clear_margin, continue_colours
-from masklet.errors import InputError
+from masklet.data.synthetic.sprites import Sprite, SpriteSource, clear_margin, continue_colours, shares_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +24,8 @@ class Assemblies:
     """
 
     def __init__(self, sources: Sequence[tuple[SpriteSource, float]]) -> None:
-        if not sources or not sum(weight for _, weight in sources):
-            raise InputError("assemblies need at least one source of sprites with a weight above 0")
         self.sources = tuple(source for source, _ in sources)
-        self.shares = np.array([weight for _, weight in sources], np.float64) / sum(weight for _, weight in sources)
+        self.shares = shares_of([weight for _, weight in sources], "assemblies")
 
     def sprite(self, generator: np.random.Generator) -> Sprite:
         """One assembly, as large as its two things need."""

@@ -15,10 +15,9 @@ from masklet.data.synthetic.finish import FinishRange
 from masklet.data.synthetic.layers import Layer, Shadow, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
 from masklet.data.synthetic.parts import recolour_parts
-from masklet.data.synthetic.sprites import MovingSource, Sprite, SpriteSource, draw_still
+from masklet.data.synthetic.sprites import MovingSource, Sprite, SpriteSource, draw_still, shares_of
 from masklet.data.synthetic.textures import draw_texture
 from masklet.data.transforms import warp_mask, warp_picture
-from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,11 +67,9 @@ class SyntheticClips:
         scene: SceneRange | None = None,
         scenery: ClipDataset | None = None,
     ) -> None:
-        if not sprites or not sum(weight for _, weight in sprites):
-            raise InputError("synthetic clips need at least one source of sprites with a weight above 0")
         self.backgrounds = backgrounds
         self.sources = tuple(source for source, _ in sprites)
-        self.shares = np.array([weight for _, weight in sprites], np.float64) / sum(weight for _, weight in sprites)
+        self.shares = shares_of([weight for _, weight in sprites], "synthetic clips")
         self.size = size
         self.scene = scene or SceneRange()
         self.scenery = scenery

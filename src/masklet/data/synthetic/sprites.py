@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -186,6 +187,14 @@ def continue_colours(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDA
     result = colour.copy()
     result[reached] = np.minimum(spread[reached] * (255 / total[reached, None]), 255).astype(np.uint8)
     return result
+
+
+def shares_of(weights: Sequence[float], whose: str) -> NDArray[np.float64]:
+    """The weights of sources as probabilities. Raises `InputError` where none is above 0."""
+    total = sum(weights)
+    if not total:
+        raise InputError(f"{whose} need at least one source of sprites with a weight above 0")
+    return np.array(weights, np.float64) / total
 
 
 def draw_still(stills: ClipDataset, generator: np.random.Generator) -> Clip:
