@@ -105,9 +105,12 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat((output_tokens.expand(len(sparse), -1, -1), sparse), dim=1)
         tokens, maps = self.transformer(conditioned + dense, positions, tokens)
         presence_token, iou_token, mask_tokens = tokens[:, 0], tokens[:, 1], tokens[:, 2 : 2 + NUM_MASKS]
-        brushes = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        brushes = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=2)
+        canvas = self._upscale(maps, features)
         return MaskCandidates(
-            logits=torch.einsum("bmc,bchw->bmhw", brushes, self._upscale(maps, features)),
+            # Cells times channels, as the canvas lies in memory: the other way round, gradients come back in another
+            # order than what they meet, and GELU's takes five times as long on a CPU.
+            logits=to_maps(to_tokens(canvas) @ brushes, *canvas.shape[-2:]),
             iou=self.iou_prediction_head(iou_token).sigmoid(),
             tokens=mask_tokens,
             presence=self.pred_obj_score_head(presence_token),
@@ -156,7 +159,7 @@ class TwoWayLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = MLP(width, feedforward, width, num_layers=2)
         self.norm3 = nn.LayerNorm(width)
-        self.cross_attn_image_to_token = Attention(width, width // 2)
+        self.cross_attn_image_to_token = Attention(width, width // 2, few_keys=True)
         self.norm4 = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, image: Tensor, prompts: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,10 +176,14 @@ class TwoWayLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention at an inner width of its own."""
+    """Multi-head attention at an inner width of its own.
 
-    def __init__(self, width: int, inner: int) -> None:
+    few_keys: there are far fewer keys than queries, such as a dozen tokens that a whole picture attends to.
+    """
+
+    def __init__(self, width: int, inner: int, few_keys: bool = False) -> None:
         super().__init__()
+        self.few_keys = few_keys
         self.q_proj = nn.Linear(width, inner)
         self.k_proj = nn.Linear(width, inner)
         self.v_proj = nn.Linear(width, inner)
@@ -187,4 +194,14 @@ class Attention(nn.Module):
         q = split_heads(self.q_proj(query), NUM_HEADS)
         k = split_heads(self.k_proj(key), NUM_HEADS)
         v = split_heads(self.v_proj(value), NUM_HEADS)
-        return self.out_proj(join_heads(F.scaled_dot_product_attention(q, k, v)))
+        attend = attend_to_few if self.few_keys and q.device.type == "cpu" else F.scaled_dot_product_attention
+        return self.out_proj(join_heads(attend(q, k, v)))
+
+
+def attend_to_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention for very few keys on a CPU, where PyTorch's own takes four times as long; [b heads n d] each.
+
+    Keys come first, so that the softmax runs along rows of queries rather than along a handful of numbers at a time.
+    """
+    weights = ((k * k.shape[-1] ** -0.5) @ q.transpose(-2, -1)).softmax(-2)
+    return weights.transpose(-2, -1) @ v

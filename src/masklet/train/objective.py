@@ -58,9 +58,9 @@ class BatchLoss(nn.Module):
             masks = batch.masks[clips, objects]
             plan = plan_session(part.annotator, num_frames, generator, number, part.sessions)
             views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
+            truths = shrink_masks(masks.flatten(0, 1)[:, None], stage.supervision).unflatten(0, masks.shape[:2])
             for decoding in Session(self.model, views, masks, plan, part.annotator, generator).decodings():
-                truth = shrink_masks(masks[:, decoding.frame, None], stage.supervision)
-                loss = decoding_loss(decoding.decoded.candidates, truth, stage.losses)
+                loss = decoding_loss(decoding.decoded.candidates, truths[:, decoding.frame], stage.losses)
                 losses.append(loss.total(stage.losses).mean())
                 for name, values in loss.scalars(moment(plan, decoding)).items():
                     watched.setdefault(name, []).append(values.detach().mean())
