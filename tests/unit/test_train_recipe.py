@@ -195,6 +195,13 @@ def test_a_model_that_looks_closely_is_fine_tuned_on_close_looks(tmp_path):
     assert near.parts == far.parts
 
 
+def test_one_clip_does_not_stand_for_the_statistics_of_all(tmp_path):
+    data = write_stills(tmp_path / "stills", 2)
+    stills, clips = (recipes.finetune(data, frames=frames).stages[0] for frames in (1, 4))
+    assert (stills.fixed_statistics, clips.fixed_statistics) == (False, True)
+    assert clips.lr < stills.lr
+
+
 @pytest.mark.parametrize(("steps", "packed"), [(1, False), (2, True)])
 def test_stills_are_packed_where_the_run_draws_a_good_part_of_them(tmp_path, steps, packed):
     """Four pictures a step, and thirty there."""

@@ -71,8 +71,9 @@ def finetune(
         annotator=annotator,
     )
     stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
-    if small:  # as it was first trained, and as fast as twenty pictures bear
-        stage = replace(stage, lr=2.5e-4, supervision=2, losses=FROM_SCRATCH)
+    if small:  # as it was first trained, and as fast as twenty pictures bear; one clip has no statistics of its own
+        lr = 2.5e-4 if frames == 1 else 1e-4
+        stage = replace(stage, lr=lr, supervision=2, losses=FROM_SCRATCH, fixed_statistics=frames > 1)
     return Recipe(
         "finetune",
         replace(model, image_size=size),
