@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from colour_network import ColourNetwork, paint
-from masklet import CONFIGS, FoundMasks, Size, everything
+from masklet import CONFIGS, FoundMasks, Size, everything, load
 from masklet.errors import InputError
+from masklet.eval.metrics import region_j
 from masklet.ops.boxes import box_iou, mask_boxes
 from masklet.ops.crops import Crop
 from masklet.ops.rle import decode_rle, encode_rle
@@ -68,6 +70,24 @@ def test_each_thing_is_found_once_and_exactly(model):
         assert x0 <= mask.point[0] < x1 and y0 <= mask.point[1] < y1
     assert found.masks.sum(0).max() == 1
     np.testing.assert_array_equal(found.boxes, [mask.box for mask in found])
+
+
+def test_edges_follow_the_picture_where_the_model_has_them_guided():
+    y, x = np.mgrid[-300:300, -400:400]
+    blob = (x / 230) ** 2 + (y / 150) ** 2 + 0.25 * np.sin(7 * np.arctan2(y, x)) < 1
+    picture = np.where(blob[..., None], RED, GREEN).astype(np.uint8)
+    model, missing = load(), []
+    for guided in (False, True):
+        model.config = replace(model.config, guided_edges=guided)
+        found = everything(picture, model, points_per_side=4)
+        missing.append(1 - max(float(region_j(blob, mask.mask)) for mask in found))
+        assert all(mask.area == mask.mask.sum() for mask in found)
+    assert missing[1] < 0.6 * missing[0] < 0.02
+
+
+def test_where_no_mask_is_stable_none_is_found():
+    black = np.zeros((64, 80, 3), np.uint8)
+    assert len(everything(black, points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=1.0)) == 0
 
 
 def test_the_label_map_has_no_overlaps_and_parts_on_their_wholes():

@@ -25,7 +25,8 @@ from masklet.ops.crops import Crop, crop_windows, touches_cut
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL
-from masklet.predict.pixels import picture_pixels
+from masklet.predict.pixels import at_full_size, picture_pixels
+from masklet.types import Size
 
 MAX_LOGITS_AT_ONCE = 2**24
 """Pixels of full-size masks held at one time: 64 MB, 54 masks of 640 x 480."""
@@ -56,12 +57,17 @@ class FoundMask:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A crop as the network sees it. features: b = 1; conditioned: [1 c h w]; size: height, width of the picture."""
+    """A crop as the network sees it.
+
+    features: b = 1; conditioned: [1 c h w]; size: height, width of the picture; guide: the crop's own pixels, RGB,
+    where masks are to follow their edges.
+    """
 
     crop: Crop
     features: ImageFeatures
     conditioned: Tensor
     size: tuple[int, int]
+    guide: NDArray[np.uint8] | None
 
 
 class MaskFinder:
@@ -104,9 +110,11 @@ class MaskFinder:
         return points[where[crop.window][y, x]]
 
     def _view(self, image: NDArray[np.uint8], crop: Crop) -> _View:
-        pixels = picture_pixels(image[crop.window], self.model.config.image_size, self.model.device)
+        seen = image[crop.window]
+        pixels = picture_pixels(seen, self.model.config.image_size, self.model.device)
         features = self.model.encode(pixels)
-        return _View(crop, features, self.model.condition(features, None), (image.shape[0], image.shape[1]))
+        guide = seen if self.model.config.guided_edges else None
+        return _View(crop, features, self.model.condition(features, None), (image.shape[0], image.shape[1]), guide)
 
     def _search(self, view: _View, points: NDArray[np.float32]) -> list[FoundMask]:
         """The masks of all points of one crop, each thing once, best first."""
@@ -167,22 +175,27 @@ class MaskFinder:
         area = options.min_mask_region_area
         mended = fill_holes_and_specks(low_res, hole_area=area, speck_area=area, fill=HOLE_FILL)
         logits = resize_bilinear(mended[:, None], *crop.size)[:, 0]
-        stability = stability_scores(logits, options.mask_threshold, options.stability_score_offset).cpu().numpy()
+        stability = stability_scores(logits, options.mask_threshold, options.stability_score_offset)
+        stable = (stability >= options.stability_score_thresh).nonzero()[:, 0]
+        logits = logits[stable]
+        if view.guide is not None:  # only now: guided edges are sharp, whatever the model thinks of them
+            logits = at_full_size(mended[None, stable], Size(*crop.size), view.guide)[0]
         masks = (logits > options.mask_threshold).cpu().numpy()
         areas = masks.sum((-2, -1))
         boxes = mask_boxes(masks) + np.array((crop.x0, crop.y0) * 2)
         cut = touches_cut(_between_centres(boxes), crop, view.size)
-        sound = (stability >= options.stability_score_thresh) & (areas >= options.min_area)
-        for index in np.flatnonzero(sound & ~cut).tolist():
+        for number, index in enumerate(stable.tolist()):
+            if areas[number] < options.min_area or cut[number]:
+                continue
             whole = np.zeros(view.size, bool)
-            whole[crop.window] = masks[index]
+            whole[crop.window] = masks[number]
             x, y = xy[index].tolist()
-            x0, y0, x1, y1 = boxes[index].astype(int).tolist()
+            x0, y0, x1, y1 = boxes[number].astype(int).tolist()
             yield FoundMask(
                 rle=encode_rle(whole),
-                area=int(areas[index]),
+                area=int(areas[number]),
                 box=(x0, y0, x1, y1),
-                iou=iou[int(index)],
+                iou=iou[index],
                 stability=float(stability[index]),
                 point=(x + crop.x0, y + crop.y0),
                 crop=crop,
