@@ -59,7 +59,7 @@ def finetune(
     ] = None,
     stride: Annotated[
         int, typer.Option(help="Up to so many annotated frames from one frame of a clip to the next.")
-    ] = 1,
+    ] = 4,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")
     ] = None,
