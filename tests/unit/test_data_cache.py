@@ -140,8 +140,9 @@ class Unsaid:
 def test_clips_are_not_cached(pairs, tmp_path):
     for folder in ("JPEGImages", "Annotations"):
         (tmp_path / folder / "bear").mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "JPEGImages" / "bear" / "0.jpg"), np.zeros((4, 4, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "Annotations" / "bear" / "0.png"), np.ones((4, 4), np.uint8))
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / "JPEGImages" / "bear" / f"{number}.jpg"), np.zeros((4, 4, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / "Annotations" / "bear" / f"{number}.png"), np.ones((4, 4), np.uint8))
     clips = ClipFolders(tmp_path)
     for dataset in (clips, Unsaid(), Joined([pairs, clips]), Merged(clips, 0.5)):
         with pytest.raises(InputError, match=f"cache this {type(dataset).__name__} .*holds clips.*without a cache"):

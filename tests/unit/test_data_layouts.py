@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from masklet.data.clips import holds_stills
 from masklet.data.layouts import open_dataset
@@ -488,6 +488,75 @@ def test_yolo_lines_are_objects_of_their_own_picture(tmp_path, generator):
     assert ((clip.masks[0] == 2) == rectangle(16, 12, 32, 24)).all()
     with pytest.raises(InputError, match="still picture"):
         dataset.clip(0, generator, 2)
+
+
+YOLO_SPLITS = ("train", "val", "test")
+
+
+@pytest.mark.parametrize("place", ["{kind}/{split}", "{split}/{kind}"], ids=["ultralytics", "roboflow"])
+def test_of_yolo_only_what_is_to_be_trained_on_is_opened(tmp_path, generator, place):
+    for number, split in enumerate(YOLO_SPLITS):
+        write_picture(tmp_path / place.format(kind="images", split=split) / f"{split}.jpg", 10 * number)
+        label = tmp_path / place.format(kind="labels", split=split) / f"{split}.txt"
+        label.parent.mkdir(parents=True)
+        label.write_text("\ufeff\n0 0 0 0.25 0 0.25 0.5 0 0.5\r\n", encoding="utf-8")
+    (tmp_path / "README.roboflow.txt").write_text("Exported for everybody.")
+    assert [len(open_dataset(tmp_path, train_lists=listed)) for listed in (True, False)] == [1, 3]
+    for path in (tmp_path, tmp_path / place.format(kind="labels", split="train")):
+        clip = open_dataset(path).clip(0, generator, 1)
+        assert clip.name.endswith("train.jpg")
+        assert ((clip.masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
+
+
+def test_yolo_pictures_are_as_large_as_they_are_shown(tmp_path, generator):
+    """EXIF data turns a photograph that was taken upright."""
+    write_picture(tmp_path / "a.jpg", size=(WIDTH, HEIGHT))
+    with Image.open(tmp_path / "a.jpg") as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        picture.save(tmp_path / "a.jpg", exif=exif)
+    (tmp_path / "a.txt").write_text("0 0 0 0.25 0 0.25 0.5 0 0.5\n")
+    assert ((open_dataset(tmp_path).clip(0, generator, 1).masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
+
+
+def test_what_systems_hide_in_folders_is_not_data(tmp_path, generator):
+    write_clip(tmp_path / "clips", "bear", range(3), range(3))
+    (tmp_path / "clips" / "JPEGImages" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "clips" / "Annotations" / "bear" / "._00001.png").write_bytes(b"\0")
+    assert len(open_dataset(tmp_path / "clips")) == 1
+    for folder in (tmp_path / "pairs", tmp_path / ".hidden" / "pairs"):  # what lies above counts for nothing
+        write_picture(folder / "a.jpg")
+        write_mask(folder / "a.png", rectangle(0, 0, 8, 8))
+        (folder / "._a.jpg").write_bytes(b"\0")
+        (folder / ".DS_Store").write_bytes(b"\0")
+        assert open_dataset(folder).clip(0, generator, 1).object_ids == (1,)
+
+
+def test_folders_that_are_linked_belong_to_a_data_set(tmp_path):
+    write_sa1b(tmp_path / "disk")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "000").symlink_to(tmp_path / "disk")
+    (tmp_path / "set" / "000" / "round").symlink_to(tmp_path / "set")
+    assert len(open_dataset(tmp_path / "set")) == len(open_dataset(tmp_path / "disk")) > 0
+
+
+def test_annotation_files_are_known_by_what_they_hold(tmp_path):
+    """Whatever they are called, and whatever else lies there."""
+    for name in ("annotations/instances_manual.json", "annotations/sa_train.json", "all.json"):
+        root = tmp_path / name.replace("/", "-")
+        write_coco(root, name=name)
+        write_picture(root / "plot.png")
+        write_picture(root / "cover.jpg")
+        assert isinstance(open_dataset(root), AnnotatedPictures)
+
+
+def test_clips_of_one_annotated_frame_are_stills(tmp_path, generator):
+    write_clip(tmp_path, "dog", range(4), [0])
+    assert holds_stills(open_dataset(tmp_path))
+    write_clip(tmp_path, "bear", range(4), range(4))
+    assert not holds_stills(open_dataset(tmp_path))
+    write_coco_clip(tmp_path / "coco", [rectangle(0, 0, 4, 4)])
+    assert len(open_dataset(tmp_path / "coco").clip(0, generator, 3).frames) == 3, "as in folders of clips"
 
 
 def test_labelme_files_beside_their_pictures(tmp_path, generator):

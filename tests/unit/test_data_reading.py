@@ -121,6 +121,28 @@ def test_a_smooth_mask_among_training_pictures_is_named(tmp_path):
     assert np.array_equal(read_index_mask(tmp_path / "a.png", SIZE), rings())
 
 
+def test_a_halved_mask_of_one_object_is_told_by_its_few_shades():
+    """OpenCV halves by the mean of four pixels, which leaves 64, 128 and 191 along the edge."""
+    disc = cv2.circle(np.zeros(SIZE, np.uint8), (80, 60), 50, 255, -1)
+    halved = cv2.resize(disc, (80, 60), interpolation=cv2.INTER_AREA)
+    assert 3 <= len(np.unique(halved)) - 2 <= 8
+    assert is_shaded(halved)
+    assert not is_shaded(np.digitize(halved, [1, 254]).astype(np.uint8)), "a band of doubt around an object"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [((1, 2, 255), (1, 2)), ((21, 255), (21,)), ((255,), (255,)), ((128, 255), (128, 255)), ((1, 254, 255), None)],
+)
+def test_255_beside_low_numbers_is_void(tmp_path, numbers, kept):
+    mask = np.zeros(SIZE, np.uint8)
+    for place, number in enumerate(numbers):
+        mask[10 * place : 10 * place + 8, 20:60] = number
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    read = read_index_mask(tmp_path / "a.png", SIZE)
+    assert np.array_equal(read, np.where(np.isin(mask, kept or numbers), mask, 0))
+
+
 def test_no_mask_of_the_shared_data_is_refused(shared_dir):
     data = shared_dir / "data"
     masks = sorted((data / "train").rglob("*.png"))[::40] + sorted((data / "dev").rglob("*.png"))[::20]

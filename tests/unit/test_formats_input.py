@@ -158,6 +158,55 @@ def test_coco_takes_uncompressed_rle_and_crowds(tmp_path):
     assert mask.crowd and mask.mask.sum() == 4 and isinstance(mask.rle["counts"], str)
 
 
+def test_coco_clips_are_put_in_order_and_objects_told_by_instance(tmp_path):
+    """As CocoVID has it: numbered frames in any order, and `instance_id`."""
+    contents = coco() | {"videos": [{"id": 3, "name": "v"}]}
+    image, annotation = contents["images"][0], contents["annotations"][0]
+    order = [2, 0, 1]
+    contents["images"] = [
+        image | {"id": 10 + number, "file_name": f"v/{number}.jpg", "video_id": 3, "frame_id": number}
+        for number in order
+    ]
+    contents["annotations"] = [
+        annotation | {"id": place, "image_id": 10 + number, "instance_id": 5} for place, number in enumerate(order)
+    ]
+    (clip,) = read_annotations(saved(tmp_path, contents)).clips.values()
+    assert [frame.name for frame in clip] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert [mask.object_id for frame in clip for mask in frame.masks] == [5, 5, 5]
+
+
+def test_coco_objects_without_a_number_are_counted(tmp_path):
+    contents = coco(id=None, track_id=None)
+    contents["annotations"] *= 2
+    (frame,) = read_annotations(saved(tmp_path, contents)).frames
+    assert [mask.object_id for mask in frame.masks] == [1, 2]
+
+
+def test_a_category_without_objects_may_share_its_name(tmp_path):
+    contents = coco()
+    contents["categories"].insert(0, {"id": 0, "name": "cat"})
+    assert [category.number for category in read_annotations(saved(tmp_path, contents)).categories] == [2]
+    contents["annotations"].append(contents["annotations"][0] | {"id": 8, "category_id": 0})
+    with pytest.raises(InputError, match=r"file\.json, categories: 0 and 2 are both called 'cat'"):
+        read_annotations(saved(tmp_path, contents))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"id": "seven"}, "annotation seven: an object's id"), ({"score": "high"}, "annotation 7:")]
+)
+def test_wrong_types_in_coco_name_the_file_and_annotation(tmp_path, changes, words):
+    with pytest.raises(InputError, match=rf"file\.json, {words}"):
+        read_annotations(saved(tmp_path, coco(**changes)))
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    (tmp_path / "classes.txt").write_bytes("café".encode("cp1252"))
+    Image.new("L", (12, 10)).save(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"classes\.txt is no UTF-8 text at byte 3; save it as UTF-8"):
+        read_annotations(tmp_path, "yolo")
+
+
 @pytest.mark.parametrize("cut", [10, 60, -1])
 def test_truncated_json_is_called_cut_off(tmp_path, cut):
     path = tmp_path / "cut.json"

@@ -48,6 +48,19 @@ def test_what_an_index_png_cannot_hold_is_refused(tmp_path, index, words) -> Non
         write_index_png(tmp_path / "mask.png", index)
 
 
+def test_a_grey_picture_that_was_given_a_palette_is_read_by_brightness(tmp_path) -> None:
+    """Programs that shrink PNG files list the colours as they come, white before black."""
+    mask = np.zeros((6, 8), np.uint8)
+    mask[2:4, 2:5] = 255
+    shrunk = Image.fromarray((mask == 0).astype(np.uint8), mode="L")
+    shrunk.putpalette([255, 255, 255, 0, 0, 0])
+    shrunk.save(tmp_path / "shrunk.png")
+    np.testing.assert_array_equal(read_index_png(tmp_path / "shrunk.png"), mask)
+    shrunk.putpalette([255, 255, 255, 200, 0, 0])  # a colour: the palette shows numbers
+    shrunk.save(tmp_path / "numbered.png")
+    np.testing.assert_array_equal(read_index_png(tmp_path / "numbered.png"), mask == 0)
+
+
 def test_unreadable_and_coloured_files_are_named(tmp_path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")

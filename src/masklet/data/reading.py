@@ -19,14 +19,23 @@ if TYPE_CHECKING:
 
 
 MIDDLE_VALUES = 8
-"""A mask with no more values than these, besides 0 and the highest, is taken at its word."""
+"""A mask with no more values than these, besides 0 and the highest, shades only where nearly every such pixel does."""
+
+FEWEST_SHADES = 3
+"""A mask with fewer is taken at its word: a band of doubt around an object lies between two values, too."""
 
 SHADED = 0.6
 """Share of the pixels with middle values, or of these values, that shades in no index mask."""
 
+SHADED_THROUGHOUT = 0.9
+"""The same share of pixels where there are few values, as in a mask of one object that was halved with smoothing."""
+
+VOID, FEW_OBJECTS = 255, 64
+"""255 beside objects that are numbered from the bottom says that a pixel counts for nothing, as in PASCAL VOC."""
+
 
 def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
-    """The index mask at `path`, uint8 or uint16 [H W].
+    """The index mask at `path`, uint8 or uint16 [H W], void pixels as background.
 
     Raises `InputError` naming the file: missing, damaged, a colour picture, not of the picture's `size`, or with values
     that shade into each other.
@@ -43,7 +52,15 @@ def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
             "each other, as where edges are smoothed, in a JPEG or in a photograph; save it with a threshold, for "
             "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
         )
-    return mask
+    return np.where(mask == VOID, mask.dtype.type(0), mask) if _has_void(mask) else mask
+
+
+def _has_void(mask: NDArray[Any]) -> bool:
+    """Whether 255 is no object in an index mask: not where it is the only one, nor where all numbers up to it occur."""
+    if mask.dtype != np.uint8 or not (mask == VOID).any():
+        return False
+    numbers = np.flatnonzero(np.bincount(mask.ravel(), minlength=VOID + 1)[1:VOID]) + 1
+    return bool(len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
 
 
 def is_shaded(mask: NDArray[Any]) -> bool:
@@ -60,10 +77,12 @@ def is_shaded(mask: NDArray[Any]) -> bool:
     pixels = np.bincount(mask.ravel())
     middle = np.flatnonzero(pixels)
     middle = middle[(middle > 0) & (middle < len(pixels) - 1)]
-    if len(middle) <= MIDDLE_VALUES:
+    if len(middle) < FEWEST_SHADES:
         return False
     between = np.bincount(shading, minlength=len(pixels))[middle]
     share_of_pixels = between.sum() / pixels[middle].sum()
+    if len(middle) <= MIDDLE_VALUES:
+        return bool(share_of_pixels > SHADED_THROUGHOUT)
     share_of_values = np.mean(2 * between > pixels[middle])
     return bool(max(share_of_pixels, share_of_values) > SHADED)
 

@@ -1,4 +1,4 @@
-"""JSON files read and written with errors that name the file, the record and the key."""
+"""Text and JSON files read and written with errors that name the file, the record and the key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ MAX_SIDE = 1 << 16
 """Pictures beyond this many pixels a side are taken for a damaged file."""
 
 
-def read_json(path: str | Path) -> Any:
-    """The contents of a JSON file. Raises `InputError` where it is missing, cut off, or not JSON."""
+def read_text(path: str | Path) -> str:
+    """The contents of a UTF-8 text file, with or without a mark of byte order. Raises `InputError`."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not JSON: it is no UTF-8 text at byte {error.start}") from error
+        raise InputError(f"{path} is no UTF-8 text at byte {error.start}; save it as UTF-8") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """The contents of a JSON file. Raises `InputError` where it is missing, cut off, or not JSON."""
+    text = read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

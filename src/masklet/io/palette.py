@@ -48,12 +48,17 @@ def write_index_png(path: str | os.PathLike[str], index: NDArray[np.integer]) ->
 
 
 def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read an index mask as uint8 or uint16 [H, W]. Raises `InputError` for a missing, damaged or coloured picture."""
+    """Read an index mask as uint8 or uint16 [H, W]. Raises `InputError` for a missing, damaged or coloured picture.
+
+    Numbers are those of the palette's entries, unless a program that shrinks files gave a grey picture a palette.
+    """
     path = Path(path)
     try:
         with Image.open(path) as image:
             if image.mode == "1":
                 return np.asarray(image).astype(np.uint8)
+            if image.mode == "P" and _shows_brightness(image):
+                return np.array(image.convert("L"))
             if image.mode in ("P", "L"):
                 return np.array(image)
             if image.mode.startswith("I"):
@@ -66,3 +71,12 @@ def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[
     raise InputError(
         f"{path} is a {mode} picture, not an index mask: its pixels must be object numbers (palette or grey PNG)"
     )
+
+
+def _shows_brightness(image: Image.Image) -> bool:
+    """Whether a picture's palette says how bright it is rather than which object: all grey, and the first not black."""
+    colours = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+    if not colours[0].any():
+        return False
+    shown = colours[np.unique(np.asarray(image)).clip(max=len(colours) - 1)]
+    return bool((shown == shown[:, :1]).all())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from masklet.errors import InputError
+from masklet.io.files import walk_files
 from masklet.io.sav import Kind, SavMasklets, read_sav
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def find_videos(root: str | Path) -> list[SavVideo]:
     if (root / FRAME_FOLDER).is_dir() or (root / MASK_FOLDER).is_dir():
         return _find_extracted(root)
     files: dict[str, dict[str, Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix == ".mp4":
+    for path in sorted(walk_files(root, ".mp4", *(f"_{kind}.json" for kind in get_args(Kind)))):
+        if path.suffix.lower() == ".mp4":
             files.setdefault(path.stem, {})["video"] = path
-        for kind in ("manual", "auto"):
+        for kind in get_args(Kind):
             if path.name.endswith(f"_{kind}.json"):
                 files.setdefault(path.stem.removesuffix(f"_{kind}"), {})[kind] = path
     if not files:

@@ -36,6 +36,7 @@ class AnnotatedPictures:
         reverse_probability: float = 0.5,
     ) -> None:
         self.images = Path(images)
+        self.identity = identity
         self.max_stride = max_stride
         self.reverse_probability = reverse_probability
         clips = list(annotations.clips.values()) if identity else []
@@ -55,7 +56,7 @@ class AnnotatedPictures:
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Entry `index`: a picture, or a run of `num_frames` of a clip, if possible with an object on the first."""
         entry = self.entries[index]
-        if num_frames > 1 and len(entry) == 1:
+        if num_frames > 1 and (entry[0].clip is None or not self.identity):
             raise InputError(f"{entry[0].path} is a still picture; ask for 1 frame, not {num_frames}")
         seen = [k for k, frame in enumerate(entry) if _objects(frame)] if num_frames == 1 else range(len(entry))
         numbers = choose_shown_frames(

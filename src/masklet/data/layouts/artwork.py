@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from masklet.data.clips import Clip
 from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError
+from masklet.io.files import walk_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class ArtworkFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.paths = [path for path in sorted(self.folder.rglob("*.png")) if is_artwork(path)]
+        self.paths = [path for path in sorted(walk_files(self.folder, ".png")) if is_artwork(path)]
         if not self.paths:
             raise InputError(f"{self.folder} holds no PNG pictures with transparency of {SIDES[0]}..{SIDES[1]} pixels")
 

@@ -47,6 +47,11 @@ class ClipFolders:
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def only_stills(self) -> bool:
+        """Whether no clip has a second annotated frame, as in sets that give the first one only, to be tracked."""
+        return all(len(pairs) == 1 for pairs in self.clips)
+
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """A run of `num_frames` annotated frames of clip `index`, if possible with an object on the first."""
         pairs = self.clips[index]
@@ -74,7 +79,7 @@ def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path,
     if train_lists and train_list:
         folders = _listed_clips(train_list, frame_root)
     else:
-        folders = sorted(path for path in frame_root.glob("*") if path.is_dir())
+        folders = sorted(path for path in frame_root.glob("[!.]*") if path.is_dir())
     if not folders:
         raise InputError(f"{root} is empty: looked for clips as folders of pictures in {frame_root} and {mask_root}")
     return [_find_pairs(folder, mask_root / folder.name) for folder in folders]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import get_args
 
 from masklet.data.clips import ClipDataset
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
 from masklet.data.layouts.clip_folders import ClipFolders
-from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder
+from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder, files_by_stem
 from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io import davis, sav_folder
-from masklet.io.formats import read_annotations, recognise, yolo
+from masklet.io.annotations import Annotations
+from masklet.io.documents import read_json
+from masklet.io.files import walk_files
+from masklet.io.formats import coco, read_annotations, recognise, yolo
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.sav import Kind
 
@@ -24,6 +28,12 @@ LOOKED_FOR = (
     "or LabelMe; labels/NAME.txt with images/NAME.jpg (YOLO); NAME.jpg with NAME.png, or images and masks (plain); "
     "PNG files with a transparent ground (artwork)"
 )
+
+TRAIN_FOLDER, OTHER_FOLDERS = "train", frozenset(("val", "valid", "validation", "test"))
+"""Folders that YOLO data sets are split into; what lies in the others is not trained on."""
+
+NUM_SOUGHT = 100
+"""A folder holds the pictures of an annotation file if one of so many is there."""
 
 FORMATS_WITH_IDENTITY = ("coco", "ytvis")
 """Where the same number on two frames of a clip means the same object."""
@@ -41,8 +51,9 @@ def open_dataset(
 
     path: a folder, or a COCO, YouTube-VIS or LabelMe JSON file; images: where the pictures of annotation files lie,
     if not beside them; max_stride: frames of clips are drawn up to so many annotated frames apart; kinds: of SA-V's
-    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one. Raises
-    `InputError`, which says what was looked for, for any other layout, and names the file that is missing or damaged.
+    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one, and of YOLO only
+    the folder `train`, where there are others beside it. Raises `InputError`, which says what was looked for, for any
+    other layout, and names the file that is missing or damaged.
     """
     path = Path(path)
     if not path.exists():
@@ -57,36 +68,59 @@ def open_dataset(
         return Sa1bFolder(path)
     if _is_pairs(path):
         return PairFolder(path)
-    documents = sorted(file for pattern in ("*.json", "annotations/*.json") for file in path.glob(pattern))
-    if (path / "labels").is_dir() or yolo.recognise(path, None) or _beside_pictures(documents):
+    documents = _documents(path)
+    if (path / "labels").is_dir() or yolo.recognise(path, None):
+        return _open_annotations(path, images, max_stride, only_train=train_lists)
+    if _beside_pictures(documents):
         return _open_annotations(path, images, max_stride)
     if len(documents) > 1:
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
         return _open_annotations(documents[0], images, max_stride)
-    if any(is_artwork(file) for file in path.rglob("*.png")):
+    if any(is_artwork(file) for file in walk_files(path, ".png")):
         return ArtworkFolder(path)
     raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
 
 
-def _open_annotations(path: Path, images: str | Path | None, max_stride: int) -> AnnotatedPictures:
+def _open_annotations(
+    path: Path, images: str | Path | None, max_stride: int, *, only_train: bool = False
+) -> AnnotatedPictures:
     format = recognise(path)
     annotations = read_annotations(path, format, images)
+    if only_train:
+        annotations = _to_train_on(annotations)
     folder = path if path.is_dir() else path.parent
     if images:
         places = [Path(images)]
     else:
         coco_split = folder.parent / path.stem.removeprefix("instances_")  # annotations/instances_val2017.json
-        places = [folder, folder / "images", folder.parent / "images", folder.parent, coco_split]
+        parallel = Path(*("images" if part == "labels" else part for part in folder.parts))  # labels/train
+        places = [folder, folder / "images", folder.parent / "images", folder.parent, coco_split, parallel]
+    # Some pictures may be missing: those without objects for good, others as `AnnotatedPictures` says.
+    sought = sorted(annotations.frames, key=lambda frame: not frame.masks)[:NUM_SOUGHT]
     for place in places:
-        if annotations.frames and find_picture(place, annotations.frames[0]):
+        if any(find_picture(place, frame) for frame in sought):
             identity = format in FORMATS_WITH_IDENTITY
             return AnnotatedPictures(annotations, place, identity=identity, max_stride=max_stride)
-    first = annotations.frames[0].path if annotations.frames else "(none annotated)"
+    missing = sought[0].path if sought else "(none annotated)"
     raise InputError(
-        f"the picture {first} of {path} is not in {', '.join(map(str, places))}; "
+        f"the picture {missing} of {path} is not in {', '.join(map(str, places))}; "
         "name the folder that holds it (images=..., --images)"
     )
+
+
+def _to_train_on(annotations: Annotations) -> Annotations:
+    """Of data in folders `train` and `val`, `valid` or `test`, what is in `train`."""
+    folders = {frame.path.partition("/")[0] for frame in annotations.frames}
+    if TRAIN_FOLDER not in folders or not folders & OTHER_FOLDERS:
+        return annotations
+    kept = (frame for frame in annotations.frames if frame.path.startswith(f"{TRAIN_FOLDER}/"))
+    return Annotations(tuple(kept), annotations.categories)
+
+
+def _documents(path: Path) -> list[Path]:
+    found = (file for pattern in ("*.json", "annotations/*.json") for file in path.glob(pattern))
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def _beside_pictures(documents: list[Path]) -> bool:
@@ -102,15 +136,24 @@ def _is_clip_folders(path: Path) -> bool:
 
 def _is_sav(path: Path) -> bool:
     extracted = (path / sav_folder.FRAME_FOLDER).is_dir() and (path / sav_folder.MASK_FOLDER).is_dir()
-    return extracted or any(next(path.rglob(f"*_{kind}.json"), None) for kind in ("manual", "auto"))
+    return extracted or _holds_other_than_coco(walk_files(path, *(f"_{kind}.json" for kind in get_args(Kind))))
 
 
 def _is_sa1b(path: Path) -> bool:
-    return next(path.rglob("sa_*.json"), None) is not None
+    return _holds_other_than_coco(file for file in walk_files(path, ".json") if file.name.startswith("sa_"))
+
+
+def _holds_other_than_coco(files: Iterator[Path]) -> bool:
+    """Whether there are such files, and the first is no COCO file that happens to be named so."""
+    file = next(files, None)
+    return file is not None and not coco.recognise(file, read_json(file))
 
 
 def _is_pairs(path: Path) -> bool:
     if all((path / name).is_dir() for name in SPLIT_FOLDERS):
         return True
-    suffixes = {file.suffix.lower() for file in path.iterdir()}
-    return bool(suffixes & (IMAGE_SUFFIXES - MASK_SUFFIXES)) and bool(suffixes & MASK_SUFFIXES)
+    pictures, masks = files_by_stem(path, IMAGE_SUFFIXES - MASK_SUFFIXES), files_by_stem(path, MASK_SUFFIXES)
+    if not pictures or not masks:
+        return False
+    # PNG files may also be pictures that a JSON file annotates, or drawn by somebody beside them.
+    return bool(pictures.keys() & masks.keys()) or not _documents(path)

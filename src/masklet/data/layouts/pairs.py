@@ -68,10 +68,11 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    """The files of `folder` with one of `suffixes`, in capitals or not, by their name without it.
+    """The files of `folder` with one of `suffixes`, in capitals or not, by their name without it; hidden ones left out.
 
     Raises `InputError` where `folder` is none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes}
+    shown = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return {path.stem: path for path in shown if path.suffix.lower() in suffixes}

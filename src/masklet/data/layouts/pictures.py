@@ -9,6 +9,7 @@ import numpy as np
 from masklet.data.clips import Clip
 from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError
+from masklet.io.files import walk_files
 from masklet.io.images import IMAGE_SUFFIXES, read_image
 
 
@@ -24,7 +25,7 @@ class PictureFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise InputError(f"no such folder of pictures: {self.folder}")
-        self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        self.paths = sorted(walk_files(self.folder, *IMAGE_SUFFIXES))
         if not self.paths:
             raise InputError(f"{self.folder} holds no pictures; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
 

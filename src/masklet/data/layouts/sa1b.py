@@ -12,6 +12,7 @@ from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError
 from masklet.io.annotations import checked_rle
 from masklet.io.documents import member, read_json
+from masklet.io.files import walk_files
 from masklet.io.images import read_image
 from masklet.types import Size
 
@@ -27,7 +28,7 @@ class Sa1bFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.files = sorted(self.folder.rglob("*.json"))
+        self.files = sorted(walk_files(self.folder, ".json"))
         if not self.files:
             raise InputError(f"{self.folder} is empty: looked for pictures sa_1.jpg with annotations sa_1.json")
         for file in self.files:

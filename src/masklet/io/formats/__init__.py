@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations
 from masklet.io.documents import read_json
+from masklet.io.files import files_below
 from masklet.io.formats import coco, davis, labelme, masklets, sav, yolo, ytvis
-from masklet.io.formats.folders import files_below
 
 
 class Format(Protocol):

@@ -1,12 +1,12 @@
 """COCO JSON: pictures, categories, and masks as polygons or RLE.
 
 Clips are kept with the fields that video data sets in COCO's layout use: `videos`, `video_id` and `frame_id` of a
-picture, and `track_id` of an annotation. Source: https://cocodataset.org/#format-data
+picture, and `track_id` (or, as in CocoVID, `instance_id`) of an annotation. Source: https://cocodataset.org/#format-data
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,27 +48,39 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         if number in pictures:
             raise InputError(f"{path}: two images have the id {number}")
         pictures[number] = picture
-    masks = defaultdict(list)
+    masks: dict[int, list[ObjectMask]] = defaultdict(list)
     for annotation in member(contents, "annotations", list, str(path)):
         where = f"{path}, annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
         number = member(annotation, "image_id", int, where)
         if number not in pictures:
             raise InputError(f"{where}: there is no image {number}; the ids of annotations and images must match")
         size = size_of(pictures[number], f"{path}, image {number}")
-        masks[number].append(_read_mask(annotation, names, size, where))
-    frames = [_read_frame(picture, tuple(masks[number]), clips, path) for number, picture in pictures.items()]
+        object_id = _object_id(annotation, in_clip=_in_clip(pictures[number], clips), place=len(masks[number]) + 1)
+        masks[number].append(_read_mask(annotation, object_id, names, size, where))
+    ordered = _in_order(list(pictures.values()), clips)
+    frames = [_read_frame(picture, tuple(masks[picture["id"]]), clips, path) for picture in ordered]
     return Annotations(tuple(frames), categories)
 
 
 def read_categories(contents: Any, path: Path) -> tuple[Category, ...]:
     """The categories of a JSON file in COCO's layout, as Youtube-VIS has them too."""
     where = f"{path}, categories"
-    return tuple(
+    categories = [
         Category(
             member(entry, "id", int, where), member(entry, "name", str, where), str(entry.get("supercategory", ""))
         )
         for entry in member(contents, "categories", list, str(path))
-    )
+    ]
+    # Some tools list the name of the data set, which may be that of its only class, as a category without objects.
+    shared = {name for name, number in Counter(category.name for category in categories).items() if number > 1}
+    records = member(contents, "annotations", list, str(path)) if shared else []
+    used = {record.get("category_id") for record in records if isinstance(record, dict)}
+    kept = tuple(category for category in categories if category.name not in shared or category.number in used)
+    for name in sorted(shared):
+        numbers = [category.number for category in kept if category.name == name]
+        if len(numbers) > 1:
+            raise InputError(f"{where}: {' and '.join(map(str, numbers))} are both called {name!r}; rename one")
+    return kept
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
@@ -122,19 +134,47 @@ def _picture_ids(frames: Sequence[Frame]) -> list[int]:
     return list(range(1, len(frames) + 1))
 
 
+def _in_clip(picture: Any, clips: dict[int, str]) -> bool:
+    return "video_id" in picture and bool(clips)
+
+
+def _in_order(pictures: list[Any], clips: dict[int, str]) -> list[Any]:
+    """The pictures with the frames of a clip by `frame_id`, where all of them have one."""
+    frames: dict[Any, list[int]] = defaultdict(list)
+    for place, picture in enumerate(pictures):
+        if _in_clip(picture, clips):
+            frames[picture["video_id"]].append(place)
+    ordered = [*pictures]
+    for places in frames.values():
+        if all(isinstance(pictures[place].get("frame_id"), int) for place in places):
+            by_number = sorted(places, key=lambda place: pictures[place]["frame_id"])
+            for place, source in zip(places, by_number, strict=True):
+                ordered[place] = pictures[source]
+    return ordered
+
+
+def _object_id(annotation: dict[str, Any], *, in_clip: bool, place: int) -> Any:
+    """What tells an object from others of its picture or clip; its `place` in the picture where nothing does."""
+    keys = ("track_id", "instance_id", "id") if in_clip else ("track_id", "id")
+    return next((annotation[key] for key in keys if annotation.get(key) is not None), place)
+
+
 def _read_frame(picture: Any, masks: tuple[ObjectMask, ...], clips: dict[int, str], path: Path) -> Frame:
     where = f"{path}, image {picture['id']}"
     name, clip = member(picture, "file_name", str, where), None
-    if "video_id" in picture and clips:
+    if _in_clip(picture, clips):
         video = member(picture, "video_id", int, where)
         if video not in clips:
             raise InputError(f"{where}: there is no video {video}")
         clip = clips[video]
         name = name.removeprefix(f"{clip}/")
-    return Frame(name, size_of(picture, where), masks, clip, picture["id"])
+    try:
+        return Frame(name, size_of(picture, where), masks, clip, picture["id"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def _read_mask(annotation: Any, names: dict[int, str], size: Size, where: str) -> ObjectMask:
+def _read_mask(annotation: Any, object_id: Any, names: dict[int, str], size: Size, where: str) -> ObjectMask:
     category = member(annotation, "category_id", int, where)
     if category not in names:
         raise InputError(f"{where}: there is no category {category}; there are {sorted(names)}")
@@ -145,14 +185,17 @@ def _read_mask(annotation: Any, names: dict[int, str], size: Size, where: str) -
         polygons = tuple(tuple(float(value) for value in polygon) for polygon in segmentation)
     else:
         rle = checked_rle(segmentation, size, where)
-    return ObjectMask(
-        object_id=annotation.get("track_id", annotation.get("id", 0)),
-        rle=rle,
-        category=names[category],
-        score=annotation.get("score"),
-        polygons=polygons,
-        crowd=bool(annotation.get("iscrowd", 0)),
-    )
+    try:
+        return ObjectMask(
+            object_id=object_id,
+            rle=rle,
+            category=names[category],
+            score=annotation.get("score"),
+            polygons=polygons,
+            crowd=bool(annotation.get("iscrowd", 0)),
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _mask_record(mask: ObjectMask, size: Size, polygons: bool) -> dict[str, Any]:

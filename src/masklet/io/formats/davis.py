@@ -9,7 +9,8 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
-from masklet.io.formats.folders import files_below, find_picture, group_clips
+from masklet.io.files import files_below
+from masklet.io.formats.folders import find_picture, group_clips
 from masklet.io.output import make_folder
 from masklet.io.palette import read_index_png, write_index_png
 from masklet.ops.rle import encode_rle

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from masklet.errors import InputError
 from masklet.io.annotations import Frame
 from masklet.io.images import IMAGE_SUFFIXES
-from masklet.io.natural import natural_key
 from masklet.types import Size
 
 PICTURE_FOLDERS = ("images", "JPEGImages", "Images")
 LABEL_FOLDERS = ("labels", "Annotations", "masks")
-
-
-def files_below(root: Path, suffix: str) -> list[Path]:
-    """Every file with this ending in a folder and the folders in it, in natural order; hidden ones are left out."""
-    files = [path for path in root.rglob(f"*{suffix}") if not any(part.startswith(".") for part in path.parts)]
-    return sorted(files, key=lambda path: natural_key(path.relative_to(root).as_posix()))
+QUARTER_TURNS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 
 def group_clips(frames: list[Frame], root_name: str) -> tuple[Frame, ...]:
@@ -66,9 +61,13 @@ def find_picture(label: Path, root: Path, images: Path | None) -> Path | None:
 
 
 def picture_size(path: Path) -> Size:
-    """The size of a picture file, without decoding it. Raises `InputError`."""
+    """The size of a picture file as it is shown, which its EXIF data may turn, without decoding it.
+
+    Raises `InputError`.
+    """
     try:
         with Image.open(path) as picture:
-            return Size(picture.height, picture.width)
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+            return Size(picture.width, picture.height) if turned else Size(picture.height, picture.width)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from error

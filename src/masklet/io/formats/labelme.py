@@ -18,7 +18,8 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
 from masklet.io.documents import member, read_json, size_of, write_json
-from masklet.io.formats.folders import files_below, group_clips
+from masklet.io.files import files_below
+from masklet.io.formats.folders import group_clips
 from masklet.io.polygons import fill_polygons, outline_parts
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.rle import encode_rle

@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
 from masklet.io.documents import member, numbers_in, read_json
-from masklet.io.formats.folders import files_below
+from masklet.io.files import files_below
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.masklets import MaskletsWriter

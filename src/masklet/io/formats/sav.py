@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
-from masklet.io.formats.folders import files_below
+from masklet.io.files import files_below
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
 from masklet.ops.rle import encode_rle

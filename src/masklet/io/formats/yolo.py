@@ -15,8 +15,9 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
-from masklet.io.documents import write_text
-from masklet.io.formats.folders import files_below, find_picture, group_clips, picture_size
+from masklet.io.documents import read_text, write_text
+from masklet.io.files import files_below
+from masklet.io.formats.folders import find_picture, group_clips, picture_size
 from masklet.io.polygons import fill_polygons, outline_whole
 from masklet.types import Size
 
@@ -25,11 +26,12 @@ NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
 
 
 def recognise(path: Path, contents: Any) -> bool:
-    """Whether the folder holds text files whose first line is a class and coordinates."""
+    """Whether the folder holds text files whose first line with anything on it is a class and coordinates."""
     if not path.is_dir():
         return False
     labels = _label_files(path)
-    lines = (line for file in labels[:20] for line in file.read_text(errors="replace").splitlines()[:1])
+    texts = (file.read_text(encoding="utf-8-sig", errors="replace") for file in labels[:20])
+    lines = (line for text in texts for line in text.strip().splitlines()[:1])
     return bool(labels) and all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}\s*", line) for line in lines)
 
 
@@ -54,7 +56,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         size = picture_size(picture)
         masks = _read_labels(file, size)
         largest = max([largest, *(int(mask.category) for mask in masks)])
-        frames.append(Frame(file.relative_to(root).with_suffix(picture.suffix).as_posix(), size, tuple(masks)))
+        frames.append(Frame(_name(picture, file, root), size, tuple(masks)))
     names = names or {number: f"class {number}" for number in range(largest + 1)}
     named = [_named(frame, names, path) for frame in frames]
     categories = tuple(Category(number + 1, name) for number, name in sorted(names.items()))
@@ -87,8 +89,18 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
 
 
 def _label_files(path: Path) -> list[Path]:
+    """The text files below; those beside the folders of labels are about the data set."""
     root = path / "labels" if (path / "labels").is_dir() else path
-    return [file for file in files_below(root, ".txt") if file.name not in NAME_FILES]
+    files = [file for file in files_below(root, ".txt") if file.name not in NAME_FILES]
+    in_folders = [file for file in files if "labels" in file.relative_to(root).parts]
+    return in_folders or files
+
+
+def _name(picture: Path, label: Path, root: Path) -> str:
+    """What a picture is called: its path below the root or, where it lies apart from the labels, that of its label."""
+    if "labels" in label.relative_to(root).parts and picture.is_relative_to(root):  # train/labels, train/images
+        return picture.relative_to(root).as_posix()
+    return label.relative_to(root).with_suffix(picture.suffix).as_posix()
 
 
 def _line(number: int, outline: tuple[float, ...], size: Size) -> str:
@@ -99,7 +111,7 @@ def _line(number: int, outline: tuple[float, ...], size: Size) -> str:
 def _read_labels(file: Path, size: Size) -> list[ObjectMask]:
     """The masks of one label file, numbered by line, their category the class number as text."""
     masks = []
-    for row, line in enumerate(file.read_text().splitlines(), 1):
+    for row, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{file}, line {row}"
@@ -139,7 +151,7 @@ def _read_names(path: Path) -> dict[int, str]:
         for name in NAME_FILES:
             file = folder / name
             if file.is_file():
-                text = file.read_text(encoding="utf-8")
+                text = read_text(file)
                 lines = text.splitlines() if file.suffix == ".txt" else _yaml_names(text, file)
                 return dict(enumerate(lines)) if isinstance(lines, list) else lines
     return {}

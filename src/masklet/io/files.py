@@ -1,0 +1,33 @@
+"""The files in a folder and in the folders below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from masklet.io.natural import natural_key
+
+
+def walk_files(root: Path, *endings: str) -> Iterator[Path]:
+    """Every file whose name ends in one of `endings`, in capitals or not, folder by folder.
+
+    What is hidden is left out, such as the files that macOS and Jupyter add to folders. Links to folders are followed,
+    since large data sets are spread over disks by them, but no folder is entered twice.
+    """
+    entered = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in entered:
+            folders.clear()
+            continue
+        entered.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(endings) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def files_below(root: Path, *endings: str) -> list[Path]:
+    """The files of `walk_files` in natural order."""
+    return sorted(walk_files(root, *endings), key=lambda path: natural_key(path.relative_to(root).as_posix()))
