@@ -226,8 +226,9 @@ def test_only_the_clips_to_train_on_are_opened(tmp_path, name, lines):
 
 def test_lists_of_clips_are_read_however_they_were_written(tmp_path):
     path = tmp_path / "val.txt"
-    path.write_bytes(b"\xef\xbb\xbfbear\r\n\r\ndog/\n/JPEGImages/480p/ant/00000.jpg /Annotations/ant/00000.png\nbear\n")
-    assert read_clip_list(path) == {"bear": 1, "dog": 3, "ant": 4}
+    frame = b"/JPEGImages/480p/ant/00000.jpg /Annotations/ant/00000.png"
+    path.write_bytes(b"\xef\xbb\xbfbear\r\n\r\ndog/\n" + frame + b"\nbear\na cat")
+    assert read_clip_list(path) == {"bear": 1, "dog": 3, "ant": 4, "a cat": 6}
     path.write_text("bear\n/00000.jpg\n")
     with pytest.raises(InputError, match=r"val\.txt, line 2, names no clip: '/00000\.jpg'; write CLIP"):
         read_clip_list(path)
@@ -272,6 +273,13 @@ def test_sav_pairs_every_fourth_frame_with_its_masks(tmp_path, generator):
         assert sorted(places) in ([0, 1, 2, 3], [1, 2, 3, 4])
         assert [round(frame.mean() / 40) for frame in clip.frames] == places
         assert [bool((mask == 2).any()) for mask in clip.masks] == [place > 0 for place in places]
+
+
+def test_a_sav_file_without_objects_takes_nothing_from_the_other(tmp_path, generator):
+    write_sav_video(tmp_path)
+    empty = SavMasklets("sav_000001", "auto", Size(64, 64), 17, (), (), stability=())
+    write_sav(empty, tmp_path / "sav_000001_auto.json")
+    assert open_dataset(tmp_path).clip(0, generator, 4).object_ids[0] == 1
 
 
 def test_sav_of_the_validation_kind(tmp_path, generator):

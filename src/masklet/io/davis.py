@@ -31,7 +31,7 @@ def read_clip_list(path: Path) -> dict[str, int]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        first = line.split()[0].rstrip("/") or "/"
+        first = (line.split()[0] if "/" in line else line.strip()).rstrip("/") or "/"
         name = PurePosixPath(first).parent.name if "/" in first else first
         if not name:
             raise InputError(f"{path}, line {number}, names no clip: {first!r}; write CLIP, or .../CLIP/00000.jpg")

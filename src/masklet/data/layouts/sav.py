@@ -85,10 +85,12 @@ class SavFolder:
     def _read_training(
         self, video: SavVideo, num_frames: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
-        paths = self._annotations(video)
-        found = [read_sav(path) for path in paths]
+        files = {path: read_sav(path) for path in self._annotations(video)}
+        # A file without objects takes nothing away from the other.
+        files = {path: masklets for path, masklets in files.items() if masklets.object_ids} or files
+        found = list(files.values())
         source = open_frames(video.video)
-        for path, masklets in zip(paths, found, strict=True):
+        for path, masklets in files.items():
             _check_fits(path, masklets, source)
         annotated = min(len(masklets.masks) for masklets in found)
 
