@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from masklet.errors import OutputError, PromptError
 from masklet.io import frame_source
@@ -14,9 +16,10 @@ from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import read_index_png
 from masklet.io.video_writer import VideoWriter
 from masklet.predict import record
+from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
 from masklet.predict.prompt_files import PlacedPrompt
-from masklet.predict.record import track_to_folder
-from masklet.types import Prompt
+from masklet.predict.record import segment_to_folder, track_to_folder
+from masklet.types import Prompt, Size
 from odd_clips import moving_square
 from tiny import tiny_model
 
@@ -157,3 +160,21 @@ def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to the folder"):
         track_to_folder(model, np.stack(moving_square(2)), PROMPTS, tmp_path / "file")
+
+
+def test_what_is_read_is_not_written_over(model, tmp_path) -> None:
+    with VideoWriter(tmp_path / "overlay.mp4", Size(48, 64), 24) as writer:
+        for frame in moving_square(7):
+            writer.write(frame)
+    before = (tmp_path / "overlay.mp4").read_bytes()
+    with pytest.raises(OutputError, match=r"overlay\.mp4 would be written over, and it is what is read"):
+        track_to_folder(model, tmp_path / "overlay.mp4", PROMPTS, tmp_path)
+    assert (tmp_path / "overlay.mp4").read_bytes() == before
+
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "masks.png")
+    for write in (partial(segment_to_folder, boxes=[(2, 8, 18, 22)]), everything_to_folder):
+        with pytest.raises(OutputError, match=r"masks\.png would be written over"):
+            write(model, tmp_path / "masks.png", tmp_path)
+    (tmp_path / "masks").mkdir(exist_ok=True)
+    with pytest.raises(OutputError, match=r"masks would be written over"):
+        everything_video_to_folder(model, tmp_path / "masks", tmp_path)

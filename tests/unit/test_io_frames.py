@@ -153,3 +153,21 @@ def test_what_is_no_clip_is_an_error(source, words) -> None:
 def test_an_address_is_told_from_a_missing_file():
     with pytest.raises(InputError, match="rtsp://camera/1 is not a file; step a masklet.Stream through"):
         open_frames("rtsp://camera/1")
+
+
+@pytest.mark.parametrize("name", ["stack.tif", "moving.png", "moving.webp"])
+def test_the_pages_of_one_file_are_frames(tmp_path, name) -> None:
+    pages = [np.full((12, 16, 3), 40 * number, np.uint8) for number in range(5)]
+    first, *others = [Image.fromarray(page) for page in pages]
+    first.save(tmp_path / name, save_all=True, append_images=others, lossless=True)
+    frames = open_frames(tmp_path / name)
+    assert len(frames) == 5
+    for number in (4, 0, 2):
+        np.testing.assert_array_equal(frames[number], pages[number])
+
+
+def test_previews_behind_a_picture_are_no_frames(tmp_path) -> None:
+    picture, preview = Image.new("RGB", (16, 12)), Image.new("RGB", (4, 3))
+    picture.save(tmp_path / "photo.tif", save_all=True, append_images=[preview])
+    picture.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[picture])
+    assert [len(open_frames(tmp_path / name)) for name in ("photo.tif", "phone.jpg")] == [1, 1]

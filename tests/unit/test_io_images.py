@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -145,3 +148,25 @@ def test_missing_and_damaged_files_are_named(tmp_path) -> None:
         read_image(tmp_path / "text.jpg")
     with pytest.raises(InputError, match="cannot read"):
         read_image(tmp_path)
+
+
+def test_planar_16_bit_tiff_is_refused_since_pillow_garbles_it(tmp_path) -> None:
+    """Two bytes for each of three planes of four pixels, as scientists' programs write them."""
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 3, 210)]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 3, 230), (284, 3, 1, 2)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    tables = struct.pack("<3H", 16, 16, 16).ljust(10, b"\0") + struct.pack("<3I", 250, 258, 266)
+    body = head.ljust(200, b"\0") + tables.ljust(30, b"\0") + struct.pack("<3I", 8, 8, 8)
+    (tmp_path / "planar.tif").write_bytes(body.ljust(250, b"\0") + bytes(24))
+    with pytest.raises(InputError, match=r"planar\.tif keeps the colours of its 16-bit pixels apart.*interleaved"):
+        read_image(tmp_path / "planar.tif")
+
+
+def test_a_12_bit_picture_in_16_bits_is_warned_of() -> None:
+    picture = np.full((4, 4), 4000, np.uint16)
+    with pytest.warns(UserWarning, match="nearly black: stretch its values"):
+        read_image(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(picture * 16)
+        read_image(picture * 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -72,6 +73,31 @@ def test_a_turned_phone_gives_upright_frames(tmp_path, rotation) -> None:
     upright = np.rot90(decoded(path)[4], rotation // 90)
     assert tuple(frames.size) == upright.shape[:2]
     np.testing.assert_array_equal(frames[4], upright)
+
+
+@pytest.mark.parametrize(
+    "rows", [((1, 0), (0, 1)), ((-1, 0), (0, 1)), ((1, 0), (0, -1)), ((0, 1), (1, 0)), ((0, 1), (-1, 0))]
+)
+def test_a_mirrored_clip_is_shown_as_its_matrix_says(tmp_path, rows) -> None:
+    """The 3 x 3 matrix of an mp4's track header, which is written over here."""
+    path = write_clip(tmp_path / "front.mp4", moving_square(6))
+    stored = decoded(path)[4]
+    (a, b), (c, d) = rows
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    raw = path.read_bytes()
+    place = raw.index(b"tkhd") + 44
+    path.write_bytes(raw[:place] + matrix + raw[place + len(matrix) :])
+    expected = stored.transpose(1, 0, 2) if b else stored
+    expected = expected[:, ::-1] if (c if b else a) < 0 else expected
+    expected = expected[::-1] if (b if b else d) < 0 else expected
+    np.testing.assert_array_equal(open_frames(path)[4], expected)
+
+
+def test_what_a_recorder_adds_behind_an_mp4_does_not_break_it(tmp_path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", moving_square(12))
+    for added in (b"\n", b"\0\0\0\x10\0\0\0\0 of our own"):
+        path.write_bytes(path.read_bytes() + added)
+        assert [frame.shape for frame in open_frames(path)] == 12 * [(48, 64, 3)]
 
 
 def test_memory_is_bounded_and_walking_back_decodes_each_stretch_once(tmp_path, monkeypatch) -> None:

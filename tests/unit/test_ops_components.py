@@ -66,3 +66,11 @@ def test_each_pixel_goes_to_the_highest_logit() -> None:
 def test_one_object_alone_is_left_as_it_is() -> None:
     logits = torch.randn(1, 4, 4)
     assert non_overlapping(logits) is logits
+
+
+def test_the_largest_region_is_no_speck_unless_asked() -> None:
+    logits = torch.full((1, 8, 8), -1.0)
+    logits[0, 1, 1:3], logits[0, 5, 5] = 1.0, 1.0
+    kept = fill_holes_and_specks(logits, hole_area=0, speck_area=8) > 0
+    assert kept.sum() == 2 and kept[0, 1, 1:3].all()
+    assert not (fill_holes_and_specks(logits, hole_area=0, speck_area=8, keep_largest=False) > 0).any()

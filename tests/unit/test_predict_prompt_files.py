@@ -117,3 +117,11 @@ def test_empty_and_unreadable_masks_are_errors(tmp_path) -> None:
     (tmp_path / "text.png").write_text("no")
     with pytest.raises(InputError, match="cannot read"):
         read_mask(tmp_path / "text.png", 1)
+
+
+def test_grey_masks_of_many_cells_are_numbered_not_soft(tmp_path) -> None:
+    labels = np.repeat(np.arange(200, dtype=np.uint8), 50).reshape(100, 100)
+    Image.fromarray(labels).save(tmp_path / "cells.png")
+    assert (read_mask(tmp_path / "cells.png", 5) == (labels == 5)).all()
+    with pytest.raises(PromptError, match="no object 250"):
+        read_mask(tmp_path / "cells.png", 250)

@@ -121,3 +121,11 @@ def test_conditioning_frames_are_known_in_order_as_prompts_come_and_go(model, cl
     session.clear(1, 5)
     list(session.propagate(num_frames=3))
     assert track.conditioning == [2, 8] == sorted(n for n, result in track.history.items() if result.conditioning)
+
+
+def test_a_mask_too_small_for_the_model_is_warned_of(model):
+    session = VideoSession(model, np.zeros((2, 600, 600, 3), np.uint8))
+    speck = np.zeros((600, 600), bool)
+    speck[300:303, 300:303] = True
+    with pytest.warns(UserWarning, match=r"the mask given on frame 0 is lost: its 9 pixels .* 600 x 600 at 64"):
+        session.add(1, mask=speck)

@@ -12,7 +12,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.frame_source import BrokenVideo, FrameSource
-from masklet.io.images import IMAGE_SUFFIXES, read_image
+from masklet.io.images import IMAGE_SUFFIXES, Pages, read_image
 from masklet.io.natural import natural_key
 from masklet.io.passing_frames import PassingFrames
 from masklet.io.video_file import VideoFile
@@ -27,11 +27,11 @@ __all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "is_picture", "open_fr
 def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
     """Open a source of frames; nothing beyond its first frame is decoded yet.
 
-    source: the path of a video (mp4, mov, mkv, webm, avi, gif, or whatever else FFmpeg reads), of a folder of pictures
-    or of one picture; a glob such as "shots/*.png"; an array or tensor [t, H, W, 3]; a sequence of pictures; any other
-    iterable of pictures, an endless one too; or a FrameSource, handed back as it is. Pictures are whatever
-    `read_image` takes; files come in natural order (9 before 10). With `revisit` off, an iterable's frames are let go
-    once they leave the cache, so that an endless one takes constant space.
+    source: the path of a video (mp4, mov, mkv, webm, avi, gif, or whatever else FFmpeg reads), of a folder of pictures,
+    of one picture or of a stack of them (TIFF, animated PNG or WebP); a glob such as "shots/*.png"; an array or tensor
+    [t, H, W, 3]; a sequence of pictures; any other iterable of pictures, an endless one too; or a FrameSource, handed
+    back as it is. Pictures are whatever `read_image` takes; files come in natural order (9 before 10). With `revisit`
+    off, an iterable's frames are let go once they leave the cache, so that an endless one takes constant space.
     Raises `InputError` for a source that is missing, empty, damaged, or not one of these.
     """
     if isinstance(source, FrameSource):
@@ -90,7 +90,8 @@ def _open_path(path: str) -> FrameSource:
             raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
         raise InputError(f"no such file or folder: {path}")
     if is_picture(Path(path)):
-        return PictureFrames(path, [Path(path)])
+        pages = Pages(path)
+        return PictureFrames(path, pages if len(pages) > 1 else [Path(path)])
     return VideoFile(path)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -24,6 +27,15 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Files that count as pictures in a folder, whatever the case of their letters."""
 
+_PAGED = ("TIFF", "PNG", "WEBP")
+"""Formats whose pages are pictures in their own right: a JPEG's may be previews, and a GIF is read as a video."""
+
+_PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 284, 258
+"""Tags of TIFF."""
+
+_NEARLY_BLACK = 4096
+"""Values of 16 bits below this are the whole range of a 12-bit camera."""
+
 _CHANNELS = (1, 3, 4)
 _OVERSHOOT = 0.1
 
@@ -33,10 +45,11 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
 
     source: a file that Pillow reads, turned as its EXIF orientation says; a PIL image; an array [H, W], [H, W, C] or
     [C, H, W]; or a tensor [C, H, W], C being 1, 3 or 4. uint8 runs to 255, uint16 to 65535, floats to 1. Grey is
-    repeated and alpha dropped. Raises `InputError` for a missing or damaged file and for any other shape or range.
+    repeated and alpha dropped; of several pages the first is read. Warns of a 16-bit picture that is nearly black.
+    Raises `InputError` for a missing or damaged file and for any other shape or range.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source))
+        return _read_file(Path(source), 0)
     if isinstance(source, Image.Image):
         return _from_pil(source, "the picture")
     torch = sys.modules.get("torch")  # a tensor can only be here if torch is
@@ -54,10 +67,50 @@ def read_own_image(source: ImageSource) -> NDArray[np.uint8]:
     return image if image.flags.owndata else image.copy()
 
 
-def _read_file(path: Path) -> NDArray[np.uint8]:
+class Pages(Sequence["NDArray[np.uint8]"]):
+    """The pages of a TIFF stack or the frames of an animated PNG or WebP, each as `read_image` gives it.
+
+    Pages of another size than the first are previews and the like: where the second is one, the first is all there is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `InputError` for a missing or damaged file."""
+        self.path = Path(path)
+        self._number = 1
+        with _named_errors(self.path), Image.open(self.path) as image:
+            if image.format in _PAGED and (number := getattr(image, "n_frames", 1)) > 1:
+                size = image.size
+                image.seek(1)
+                self._number = number if image.size == size else 1
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, page: Any) -> Any:
+        return _read_file(self.path, range(self._number)[page])
+
+
+def _read_file(path: Path, page: int) -> NDArray[np.uint8]:
+    with _named_errors(path), Image.open(path) as image:
+        image.seek(page)
+        if image.format == "TIFF" and _is_planar_16_bit(image):
+            raise InputError(
+                f"{path} keeps the colours of its 16-bit pixels apart, which Pillow reads wrongly: save it with "
+                "interleaved colours, or as 8-bit"
+            )
+        return _from_pil(ImageOps.exif_transpose(image), str(path))
+
+
+def _is_planar_16_bit(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PLANAR_CONFIGURATION) == 2 and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Whatever Pillow raises as an `InputError` that names the file."""
     try:
-        with Image.open(path) as image:
-            return _from_pil(ImageOps.exif_transpose(image), str(path))
+        yield
     except FileNotFoundError as error:
         raise InputError(f"no such picture: {path}") from error
     except InputError:
@@ -107,7 +160,15 @@ def _to_bytes(array: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
             f"pixel values of a {array.dtype} picture must lie in 0..{top}; got {low}..{high}: "
             "scale it to uint8, to uint16 or to floats from 0 to 1"
         )
-    return array.astype(np.uint8) if top == 255 else (array // 257).astype(np.uint8)
+    if top == 255:
+        return array.astype(np.uint8)
+    if 0 < high < _NEARLY_BLACK:
+        warnings.warn(
+            "a 16-bit picture uses less than a sixteenth of its range, as from a 12-bit camera, and is seen as nearly "
+            "black: stretch its values to 0..65535 first, by one factor for all frames of a clip",
+            stacklevel=2,
+        )
+    return (array // 257).astype(np.uint8)
 
 
 def _floats_to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -27,6 +27,15 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
 
 
+def spare_source(source: object, *outputs: Path) -> None:
+    """Raise `OutputError` where one of `outputs` is the file or folder that is read, if `source` is a path."""
+    if not isinstance(source, str | os.PathLike):
+        return
+    for output in outputs:
+        if os.path.exists(source) and output.exists() and os.path.samefile(source, output):
+            raise OutputError(f"{output} would be written over, and it is what is read; name another folder")
+
+
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
     """Open a text file that appears under its name, in one step, when the block is left without an error.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import chain, count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -98,6 +98,15 @@ def _decode(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int, av.
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """RGB [H, W, 3], turned by the quarter turns that the file asks for."""
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+    """RGB [H, W, 3], turned and mirrored as the file asks for, which phones do.
+
+    Of its matrix, column x of a stored pixel goes to a * x + c * y of the picture shown, its row y to b * x + d * y.
+    """
+    picture: NDArray[Any] = frame.to_ndarray(format="rgb24")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -139,6 +139,8 @@ def _is_mp4_cut(path: str) -> bool:
         while place < end:
             file.seek(place)
             header = file.read(16)
+            if not header[4:8].strip().isalnum():  # what a recorder added behind the last box
+                return False
             size = int.from_bytes(header[:4], "big")
             if size == 0:  # the last box, as long as the file
                 return False

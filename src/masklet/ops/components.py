@@ -12,30 +12,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def fill_holes_and_specks(logits: torch.Tensor, *, hole_area: int, speck_area: int, fill: float = 0.1) -> torch.Tensor:
+def fill_holes_and_specks(
+    logits: torch.Tensor, *, hole_area: int, speck_area: int, fill: float = 0.1, keep_largest: bool = True
+) -> torch.Tensor:
     """Close small holes and drop small specks of masks given as logits, positive inside.
 
     logits: [n, H, W] or [n, 1, H, W]. A background region (logit <= 0) of at most `hole_area` pixels becomes +fill, a
     foreground region of at most `speck_area` pixels -fill; regions are 8-connected and both kinds are judged on the
-    mask as it came. An area of 0 leaves that kind alone. Returns a tensor of the same shape, type and device; the
-    result is the same on every device, as regions are always found on the CPU.
+    mask as it came. An area of 0 leaves that kind alone. A mask's largest region is no speck, however small, unless
+    `keep_largest` is off: an object of a few pixels would vanish. Returns a tensor of the same shape, type and device;
+    the result is the same on every device, as regions are always found on the CPU.
     Source: the post-processing of the official `sam2/utils/misc.py` and `transforms.py`.
     """
     if (hole_area <= 0 and speck_area <= 0) or not logits.numel():
         return logits
     inside = (logits > 0).cpu().numpy().reshape(-1, *logits.shape[-2:])
     holes = _like(logits, np.stack([small_regions(~mask, hole_area) for mask in inside]))
-    specks = _like(logits, np.stack([small_regions(mask, speck_area) for mask in inside]))
+    specks = _like(logits, np.stack([small_regions(mask, speck_area, keep_largest) for mask in inside]))
     return logits.masked_fill(holes, fill).masked_fill(specks, -fill)
 
 
-def small_regions(mask: NDArray[np.bool_], max_area: int) -> NDArray[np.bool_]:
-    """The pixels of `mask` [H, W] that lie in 8-connected regions of at most `max_area` pixels."""
+def small_regions(mask: NDArray[np.bool_], max_area: int, keep_largest: bool = False) -> NDArray[np.bool_]:
+    """The pixels of `mask` [H, W] in 8-connected regions of at most `max_area` pixels, but for the largest if asked."""
     if max_area <= 0 or not mask.any():
         return np.zeros_like(mask)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] <= max_area
     small[0] = False  # label 0 is everything outside the mask
+    if keep_largest:
+        small[1 + stats[1:, cv2.CC_STAT_AREA].argmax()] = False
     return small[labels]
 
 

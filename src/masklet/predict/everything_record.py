@@ -11,12 +11,12 @@ from masklet.io.draw import draw_masks
 from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.masklets import MaskletsWriter
-from masklet.io.output import make_folder
+from masklet.io.output import make_folder, spare_source
 from masklet.io.palette import write_index_png
 from masklet.model.network import Network
 from masklet.predict.everything import everything
 from masklet.predict.everything_video import MaskletRules, everything_video
-from masklet.predict.record import ClipRecorder, OnFrame, Recorded, write_picture
+from masklet.predict.record import MASKS, OVERLAY, ClipRecorder, OnFrame, Recorded, write_picture
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def everything_to_folder(
     recorded = RecordedEverything(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
     )
+    spare_source(image, recorded.overlay, recorded.masks)
     labels = found.label_map()
     write_index_png(recorded.masks, labels)
     overlay = picture
@@ -68,6 +69,7 @@ def everything_video_to_folder(
     file that breaks off, Ctrl-C, an error), the three hold all frames done until then; memory is constant. Raises
     `InputError`, `BrokenVideo` and `OutputError`.
     """
+    spare_source(source, Path(out) / OVERLAY, Path(out) / MASKS)
     frames = open_frames(source, revisit=False)
     results = everything_video(frames, model, rules=rules, **options)
     try:

@@ -173,7 +173,7 @@ class MaskFinder:
         """Of masks [n 4h 4w] those that are stable and whole, packed."""
         options, crop = self.options, view.crop
         area = options.min_mask_region_area
-        mended = fill_holes_and_specks(low_res, hole_area=area, speck_area=area, fill=HOLE_FILL)
+        mended = fill_holes_and_specks(low_res, hole_area=area, speck_area=area, fill=HOLE_FILL, keep_largest=False)
         logits = resize_bilinear(mended[:, None], *crop.size)[:, 0]
         stability = stability_scores(logits, options.mask_threshold, options.stability_score_offset)
         stable = (stability >= options.stability_score_thresh).nonzero()[:, 0]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+WHITE = 240
+"""Brightness that the inside of a soft mask reaches."""
+
 _FIELDS = {"frame", "object", "points", "labels", "box", "mask"}
 
 
@@ -95,7 +98,10 @@ def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]
 
 
 def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
-    """The pixel values of an index mask; None for a picture in brightnesses, such as a grey mask with soft edges."""
+    """The pixel values of an index mask; None for a picture in brightnesses, such as a grey mask with soft edges.
+
+    Object numbers take up many of the values up to the highest; of a soft mask that does, most of the inside is white.
+    """
     try:
         with Image.open(path) as image:
             mode = image.mode
@@ -104,8 +110,12 @@ def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     if mode not in ("1", "P", "L") and not mode.startswith("I"):
         return None
     values = read_index_png(path)
-    is_brightness = mode == "L" and values.max() >= 128 and len(np.unique(values)) > 2
-    return None if is_brightness else values
+    inside = values[values > 0]
+    num_values = len(np.unique(inside))
+    if mode != "L" or num_values < 2 or inside.max() < 128:
+        return values
+    numbered = num_values > inside.max() / 3 and (inside < WHITE).mean() > 0.5
+    return values if numbered else None
 
 
 def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:

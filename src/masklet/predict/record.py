@@ -19,7 +19,7 @@ from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.masklets import MaskletsWriter, read_index_masks
-from masklet.io.output import make_folder, undivided
+from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
 from masklet.ops.masks import MAX_OBJECT_ID, index_map
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 OnFrame = Callable[[int, "int | None"], None]
 """Called after each frame with how many are done and how many there will be, None where nobody knows."""
+
+OVERLAY, MASKS = "overlay.mp4", "masks"
+"""What is written of a clip: a file, and a folder."""
 
 MENDED_AREA = 8
 """Holes filled and specks removed in pictures, in pixels of the model's masks (a quarter of its input size): as many as
@@ -82,6 +85,7 @@ def segment_to_folder(
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
+    spare_source(image, recorded.overlay, recorded.masks)
     write_index_png(recorded.masks, index_map(masks, ids))
     write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
     with MaskletsWriter(
@@ -113,6 +117,7 @@ def track_to_folder(
     """
     _check_prompts(prompts)
     folder = make_folder(out)
+    spare_source(source, folder / OVERLAY, folder / MASKS)
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
     frames = open_frames(source, revisit=not in_passing)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window")
@@ -145,7 +150,7 @@ class ClipRecorder:
     def __init__(
         self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
     ) -> None:
-        self.recorded = Recorded(folder / "overlay.mp4", make_folder(folder / "masks"), folder / "masklets.json")
+        self.recorded = Recorded(folder / OVERLAY, make_folder(folder / MASKS), folder / "masklets.json")
         self._frames = frames
         self._prompts = prompts
         self._in_order = in_order

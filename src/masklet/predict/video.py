@@ -6,6 +6,7 @@ Source: SAM 2 paper, section 4; official `sam2_video_predictor.py`.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -257,7 +258,15 @@ class VideoSession:
             stability_fallback=self.policy.stability_fallback,
         )
         result = draft(frame, decoded, conditioning=not seen or self.policy.corrections_condition)
-        return replace(result, logits=self._cleaned(self._closer(frame, cue, decoded)))
+        logits = self._cleaned(self._closer(frame, cue, decoded))
+        if prompt.mask is not None and prompt.mask.any() and not (logits > 0).any():
+            warnings.warn(
+                f"the mask given on frame {frame} is lost: its {int(prompt.mask.sum())} pixels are too few for a model "
+                f"that sees {self.size.width} x {self.size.height} at {self.model.config.image_size}; load it with a "
+                "larger image_size, prompt with a box, or cut out the part of the picture around it",
+                stacklevel=3,
+            )
+        return replace(result, logits=logits)
 
     def _closer(self, frame: int, cue: Cue, decoded: Decoded) -> Tensor:
         """The answer to a prompt, logits [1 1 4h 4w], as it is seen from close by where that is wanted."""

@@ -29,7 +29,8 @@ class SAM2ImagePredictor:
 
     sam_model: what `build_sam2` or `masklet.load` returns, or a name; mask_threshold: the logit above which a pixel
     belongs to a mask; max_hole_area, max_sprinkle_area: holes filled and specks removed up to so many low-resolution
-    pixels. Further arguments are ignored, as in the official class. Raises `InputError`.
+    pixels (a mask's largest part stays, which the official class may remove too). Further arguments are ignored, as in
+    the official class. Raises `InputError`.
     """
 
     def __init__(
