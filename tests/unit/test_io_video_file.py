@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -91,6 +92,27 @@ def test_a_mirrored_clip_is_shown_as_its_matrix_says(tmp_path, rows) -> None:
     expected = expected[:, ::-1] if (c if b else a) < 0 else expected
     expected = expected[::-1] if (b if b else d) < 0 else expected
     np.testing.assert_array_equal(open_frames(path)[4], expected)
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
+def test_frames_that_a_recorder_dropped_do_not_break_an_avi(tmp_path, codec) -> None:
+    """The muxer fills the gaps with empty frames, which its header counts."""
+    kept = [number for number in range(40) if number % 3 != 1]
+    path = tmp_path / "screen.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number, array in zip(kept, moving_square(len(kept)), strict=True):
+            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            frame.pts, frame.time_base = number, stream.codec_context.time_base or Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames > len(kept), "or nothing is tested"
+    expected = decoded(path)
+    opened = open_frames(path)
+    assert len(opened) == len(expected) == len(kept)
+    np.testing.assert_array_equal(opened[len(kept) - 1], expected[-1])
 
 
 def test_what_a_recorder_adds_behind_an_mp4_does_not_break_it(tmp_path) -> None:

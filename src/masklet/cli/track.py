@@ -13,7 +13,7 @@ from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_point
 
 def track(
     video: Annotated[
-        str, typer.Argument(help='A video, a TIFF stack, a folder of pictures, or a glob in quotes such as "shots/*.png".')
+        str, typer.Argument(help='A video, a stack or folder of pictures, or a glob in quotes such as "shots/*.png".')
     ],
     prompts: Annotated[
         Path | None, typer.Option("--prompts", metavar="FILE.json", help="Prompts for any objects on any frames.")

@@ -51,11 +51,15 @@ class _Packet(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """All packets of the video in the order they are stored, up to damage if there is any."""
+    """All packets of the video in the order they are stored, up to damage if there is any.
+
+    end: seconds at which the last packet of any stream ends; ticks: of the video's time base up to its last packet.
+    """
 
     packets: list[_Packet]
     damaged: bool
     end: float
+    ticks: int
 
 
 def index_video(path: str) -> VideoIndex:
@@ -98,20 +102,21 @@ def decode_stream(container: InputContainer, stream: av.VideoStream) -> Iterator
 
 def _scan(container: InputContainer, stream: av.VideoStream) -> _Scan:
     packets: list[_Packet] = []
-    end = 0.0
+    end, ticks = 0.0, 0
     try:
         for packet in container.demux():
             if packet.is_corrupt:
-                return _Scan(packets, True, end)
+                return _Scan(packets, True, end, ticks)
             if not packet.size:  # the demuxer's word for the end
                 continue
             if packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream_index == stream.index:
                 packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
+                ticks = len(packets) if packet.dts is None else packet.dts + 1
     except av.FFmpegError:
-        return _Scan(packets, True, end)
-    return _Scan(packets, False, end)
+        return _Scan(packets, True, end, ticks)
+    return _Scan(packets, False, end, ticks)
 
 
 def _missing(path: str, container: InputContainer, stream: av.VideoStream, scan: _Scan, fps: float | None) -> int:
@@ -122,7 +127,8 @@ def _missing(path: str, container: InputContainer, stream: av.VideoStream, scan:
         if scan.damaged or _is_mp4_cut(path):  # else an edit list hides the others on purpose
             promised = max(stream.frames, len(scan.packets) + 1)
     elif kind == "avi":
-        promised = stream.frames
+        # A recorder that drops a frame writes an empty one, which counts as a tick and is not handed out.
+        promised += max(stream.frames - scan.ticks, 0)
     elif "matroska" in kind and container.duration and fps:
         short = container.duration / av.time_base - scan.end
         promised += round(short * fps) if short > max(_MATROSKA_SLACK, 2 / fps) else 0
