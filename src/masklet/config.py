@@ -79,6 +79,15 @@ class ModelConfig:
     close_look: bool = False
     guided_edges: bool = False
 
+    @property
+    def recent_memories(self) -> int:
+        """Of how many frames before the present one the whole memory is recalled: six, for which there are slots.
+
+        With a convolutional trunk three: such models learn from short clips, in which the farther slots are seldom
+        filled, and do better without them (docs/decisions/0015).
+        """
+        return 3 if self.trunk.kind == "convnet" else 6
+
     def __post_init__(self) -> None:
         if self.image_size <= 0 or self.image_size % 32:
             raise InputError(f"image_size must be a positive multiple of 32, not {self.image_size}")

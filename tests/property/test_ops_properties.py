@@ -58,7 +58,8 @@ def test_nms_keeps_a_spread_out_set_that_explains_every_box_dropped(corners, thr
 @given(MASKS, st.integers(0, 9), st.integers(0, 9))
 def test_hole_filling_equals_flood_filling_by_hand(mask: np.ndarray, hole_area: int, speck_area: int) -> None:
     logits = torch.from_numpy(np.where(mask, 2.0, -2.0))[None]
-    done = fill_holes_and_specks(logits, hole_area=hole_area, speck_area=speck_area, fill=0.5)[0].numpy()
+    areas = {"hole_area": hole_area, "speck_area": speck_area}
+    done = fill_holes_and_specks(logits, **areas, fill=0.5, keep_largest=False)[0].numpy()
     expected = logits[0].numpy().copy()
     expected[_in_small_regions(~mask, hole_area)] = 0.5
     expected[_in_small_regions(mask, speck_area)] = -0.5

@@ -19,7 +19,7 @@ from masklet.predict.pixels import frame_pixels, picture_pixels
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import build_sam2, build_sam2_video_predictor
 from masklet.tracking.memory import FrameResult, gather, let_go, nearest_frames, plan_recall
-from masklet.tracking.policy import DEFAULT, OFFICIAL
+from masklet.tracking.policy import DEFAULT, OFFICIAL, TrackingPolicy
 from masklet.tracking.step import Cue, condition_frame, decode_frame
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
@@ -397,7 +397,40 @@ def test_recalled_pointers_come_after_the_maps_without_a_place_to_rotate_by(mode
     session.add(1, 0, **POINT)
     list(session.propagate(num_frames=3))
     track = session.tracks[1]
-    tokens = gather(model, track.history, track.recall_plan(3, 20, False, DEFAULT))
+    tokens = gather(model, track.history, track.recall_plan(3, 20, False, DEFAULT, 6))
     parts = model.config.width // model.config.memory_width
     assert tokens.num_pointer_tokens == 3 * parts  # frames 0, 1 and 2
     assert tokens.tokens.shape[1] == 3 * 4 * 4 + 3 * parts
+
+
+@pytest.mark.parametrize("recent", [1, 3, 6, None])
+def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
+    plan = plan_recall(20, conditioning=[0], tracked=range(1, 20), num_frames=None, recent=recent)
+    nearest = recent or 6
+    assert [past for past, _ in plan.maps] == [0, *range(20 - nearest, 20)]
+    assert [slot for _, slot in plan.maps] == [0, *range(7 - nearest, 7)]
+    assert len(plan.pointers) == 16, "pointers reach as far as ever"
+
+    empty = torch.zeros(1)
+    history = {
+        frame: FrameResult(frame, empty, empty, empty, empty, memory=empty, conditioning=frame == 0)
+        for frame in range(20)
+    }
+    let_go(history, 19, recent=recent)
+    held = [frame for frame, result in history.items() if result.memory is not None]
+    assert held == [0, *range(19 - nearest, 20)], "what frame 19 recalled, and itself"
+
+
+def test_models_with_a_convolutional_trunk_recall_three_recent_memories_unless_told_otherwise(clip):
+    assert (TINY_CONVNET.recent_memories, TINY_HIERA.recent_memories) == (3, 6)
+    held = []
+    for recent in (None, 5):
+        policy = TrackingPolicy(recent_memories=recent)
+        session = VideoSession(tiny_model(TINY_CONVNET), clip, keep="window", policy=policy)
+        session.add(1, 0, **POINT)
+        list(session.propagate(num_frames=12))
+        history = session.tracks[1].history
+        held.append(sum(result.memory is not None and not result.conditioning for result in history.values()))
+    assert held[1] - held[0] == 2
+    with pytest.raises(InputError, match="recent_memories lies in 1 to 6, not 7"):
+        TrackingPolicy(recent_memories=7)

@@ -35,8 +35,10 @@ class Track:
         """The newest result on a frame, committed or not."""
         return self.drafts.get(frame) or self.history.get(frame)
 
-    def recall_plan(self, frame: int, num_frames: int | None, reverse: bool, policy: TrackingPolicy) -> RecallPlan:
-        """What `frame` of this object may look back at."""
+    def recall_plan(
+        self, frame: int, num_frames: int | None, reverse: bool, policy: TrackingPolicy, recent: int
+    ) -> RecallPlan:
+        """What `frame` of this object may look back at; recent: see `plan_recall`."""
         return plan_recall(
             frame,
             conditioning=self.conditioning,
@@ -45,9 +47,10 @@ class Track:
             reverse=reverse,
             stride=policy.memory_stride,
             max_conditioning=policy.max_conditioning,
+            recent=recent,
         )
 
-    def let_go(self, frame: int, reverse: bool, policy: TrackingPolicy) -> None:
+    def let_go(self, frame: int, reverse: bool, policy: TrackingPolicy, recent: int) -> None:
         """Forget what no frame after `frame` in this direction will need."""
         let_go(
             self.history,
@@ -55,6 +58,7 @@ class Track:
             reverse=reverse,
             stride=policy.memory_stride,
             max_conditioning=policy.max_conditioning,
+            recent=recent,
         )
         self.conditioning = [number for number in self.conditioning if self._conditions(number)]
         self.visited = {number: way for number, way in self.visited.items() if number in self.history}

@@ -219,7 +219,7 @@ class VideoSession:
         for track in active.values():
             track.visited[frame] = reverse
             if self.keep == "window":
-                track.let_go(frame, reverse, self.policy)
+                track.let_go(frame, reverse, self.policy, self._recent)
         self._last = (frame, reverse)
         return masks
 
@@ -236,7 +236,8 @@ class VideoSession:
 
     def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
         """Tracks with their plans, in batches whose plans have the same shape."""
-        planned = [(track, track.recall_plan(frame, self.num_frames, reverse, self.policy)) for track in tracks]
+        situation = (frame, self.num_frames, reverse, self.policy, self._recent)
+        planned = [(track, track.recall_plan(*situation)) for track in tracks]
 
         def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
             return len(item[1].maps), len(item[1].pointers)
@@ -278,11 +279,15 @@ class VideoSession:
         near = look_closer(model, self.frames[frame], cue.points, *answer, stability_fallback=fallback)
         return near.low_res(decoded.logits, near.on_picture(near.logits, self.size, self._guide(frame)))
 
+    @property
+    def _recent(self) -> int:
+        return self.policy.recent_memories or self.model.config.recent_memories
+
     def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
         recalls = []
         if frame in track.visited and track.history:
-            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy)
+            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy, self._recent)
             recalls = [(track.history, plan)] if plan.maps else []
         return condition_frame(self.model, features, recalls)
 

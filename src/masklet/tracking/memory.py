@@ -59,6 +59,9 @@ class FrameResult:
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors if tensor is not None)
 
 
+NUM_RECENT = NUM_TEMPORAL_SLOTS - 1
+"""Slots for the frames before; the other one is the conditioning frames'."""
+
 History = Mapping[int, FrameResult]
 
 
@@ -85,12 +88,14 @@ def plan_recall(
     stride: int = 1,
     coming_pointers: bool = False,
     max_conditioning: int | None = None,
+    recent: int | None = None,
 ) -> RecallPlan:
     """Which of the frames at hand `frame` recalls.
 
     conditioning, tracked: frame numbers with a memory, disjoint. num_frames: length of the video, None where it has no
     known end; pointer time is normalised by it while it is under `MAX_POINTERS`, a stream taking a long video's rule.
-    reverse: tracking towards frame 0. stride: of the recalled frames but for the nearest.
+    reverse: tracking towards frame 0. stride: of the recalled frames but for the nearest. recent: of how many
+    frames back the whole memory is recalled, None for all that have a slot; of those farther back pointers alone.
 
     All conditioning frames are recalled, the future's too, but only the pointers of those already passed; with
     `coming_pointers` all pointers, as in training, with a negative offset where the frame is yet to come. Where they
@@ -100,7 +105,7 @@ def plan_recall(
     known = nearest_frames(frame, conditioning, max_conditioning)
     others = frozenset(conditioning).difference(known)
     maps = [(past, 0) for past in known]
-    for slot in range(1, NUM_TEMPORAL_SLOTS):
+    for slot in range(NUM_TEMPORAL_SLOTS - (recent or NUM_RECENT), NUM_TEMPORAL_SLOTS):
         past = _recent_frame(frame, NUM_TEMPORAL_SLOTS - slot, reverse, stride)
         if past in tracked or past in others:
             maps.append((past, slot))
@@ -183,16 +188,17 @@ def let_go(
     reverse: bool = False,
     stride: int = 1,
     max_conditioning: int | None = None,
+    recent: int | None = None,
 ) -> None:
     """Drop, now that `frame` is committed, whatever neither it nor a later frame of the same pass will recall.
 
     By frame number, not by count: of conditioning frames the memory stays or, with `max_conditioning`, that of so many
-    passed last, while the others become tracked ones; of tracked frames the memory stays while one of the six recent
+    passed last, while the others become tracked ones; of tracked frames the memory stays while one of the `recent`
     slots can name it, the pointer while it is within reach. What `frame` itself recalled stays too, since it may be
     decoded again for a correction.
     """
     sign = -1 if reverse else 1
-    oldest_map = _recent_frame(sign * frame, NUM_TEMPORAL_SLOTS - 1, False, stride)
+    oldest_map = _recent_frame(sign * frame, recent or NUM_RECENT, False, stride)
     passed = [past for past, result in history.items() if result.conditioning and sign * past <= sign * frame]
     lasting = frozenset(nearest_frames(frame, passed, max_conditioning))
     for past in list(history):

@@ -22,6 +22,8 @@ class TrackingPolicy:
     close_look: the answer to points or a box is decoded again on the part of the frame around it; None for what suits
     the model.
     guided_edges: masks are brought to the frame's size along its own edges; None for what suits the model.
+    recent_memories: of how many frames before the present one the whole memory is recalled, 1 to 6; None for what suits
+    the model.
     memory_stride: frames between the recalled memories but for the nearest.
     max_conditioning: of an object's prompted frames, only so many of the nearest are recalled, at least 2; a window or
     a stream keeps no more of them, so that memory stays bounded however often an object is corrected. None for all.
@@ -37,6 +39,7 @@ class TrackingPolicy:
     stability_fallback: bool | None = None
     close_look: bool | None = None
     guided_edges: bool | None = None
+    recent_memories: int | None = None
     memory_stride: int = 1
     max_conditioning: int | None = None
     non_overlapping: bool = False
@@ -45,6 +48,8 @@ class TrackingPolicy:
     def __post_init__(self) -> None:
         if self.memory_stride < 1:
             raise InputError(f"memory_stride must be at least 1, not {self.memory_stride}")
+        if self.recent_memories is not None and not 1 <= self.recent_memories <= 6:
+            raise InputError(f"recent_memories lies in 1 to 6, not {self.recent_memories}")
         if self.max_conditioning is not None and self.max_conditioning < 2:
             raise InputError(
                 f"max_conditioning must be at least 2, one frame before and one after, not {self.max_conditioning}"

@@ -142,7 +142,7 @@ def _in_order(pictures: list[Any], clips: dict[int, str]) -> list[Any]:
     """The pictures with the frames of a clip by `frame_id`, where all of them have one."""
     frames: dict[Any, list[int]] = defaultdict(list)
     for place, picture in enumerate(pictures):
-        if _in_clip(picture, clips):
+        if isinstance(picture.get("video_id"), int) and clips:
             frames[picture["video_id"]].append(place)
     ordered = [*pictures]
     for places in frames.values():
