@@ -84,7 +84,7 @@ class ModelConfig:
         """Of how many frames before the present one the whole memory is recalled: six, for which there are slots.
 
         With a convolutional trunk three: such models learn from short clips, in which the farther slots are seldom
-        filled, and do better without them (docs/decisions/0015).
+        filled, and do better without them (docs/decisions/0016).
         """
         return 3 if self.trunk.kind == "convnet" else 6
 
