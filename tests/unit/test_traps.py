@@ -18,7 +18,7 @@ from masklet.predict.mask_finder import MaskFinder
 from masklet.predict.pixels import frame_pixels, picture_pixels
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import build_sam2, build_sam2_video_predictor
-from masklet.tracking.memory import FrameResult, gather, let_go, nearest_frames, plan_recall
+from masklet.tracking.memory import NUM_RECENT, FrameResult, gather, let_go, nearest_frames, plan_recall
 from masklet.tracking.policy import DEFAULT, OFFICIAL, TrackingPolicy
 from masklet.tracking.step import Cue, condition_frame, decode_frame
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
@@ -403,12 +403,11 @@ def test_recalled_pointers_come_after_the_maps_without_a_place_to_rotate_by(mode
     assert tokens.tokens.shape[1] == 3 * 4 * 4 + 3 * parts
 
 
-@pytest.mark.parametrize("recent", [1, 3, 6, None])
+@pytest.mark.parametrize("recent", [1, 3, NUM_RECENT])
 def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
     plan = plan_recall(20, conditioning=[0], tracked=range(1, 20), num_frames=None, recent=recent)
-    nearest = recent or 6
-    assert [past for past, _ in plan.maps] == [0, *range(20 - nearest, 20)]
-    assert [slot for _, slot in plan.maps] == [0, *range(7 - nearest, 7)]
+    assert [past for past, _ in plan.maps] == [0, *range(20 - recent, 20)]
+    assert [slot for _, slot in plan.maps] == [0, *range(NUM_TEMPORAL_SLOTS - recent, NUM_TEMPORAL_SLOTS)]
     assert len(plan.pointers) == 16, "pointers reach as far as ever"
 
     empty = torch.zeros(1)
@@ -418,11 +417,11 @@ def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
     }
     let_go(history, 19, recent=recent)
     held = [frame for frame, result in history.items() if result.memory is not None]
-    assert held == [0, *range(19 - nearest, 20)], "what frame 19 recalled, and itself"
+    assert held == [0, *range(19 - recent, 20)], "what frame 19 recalled, and itself"
 
 
 def test_models_with_a_convolutional_trunk_recall_three_recent_memories_unless_told_otherwise(clip):
-    assert (TINY_CONVNET.recent_memories, TINY_HIERA.recent_memories) == (3, 6)
+    assert (TINY_CONVNET.recent_memories, TINY_HIERA.recent_memories) == (3, NUM_RECENT)
     held = []
     for recent in (None, 5):
         policy = TrackingPolicy(recent_memories=recent)

@@ -88,14 +88,14 @@ def plan_recall(
     stride: int = 1,
     coming_pointers: bool = False,
     max_conditioning: int | None = None,
-    recent: int | None = None,
+    recent: int = NUM_RECENT,
 ) -> RecallPlan:
     """Which of the frames at hand `frame` recalls.
 
     conditioning, tracked: frame numbers with a memory, disjoint. num_frames: length of the video, None where it has no
     known end; pointer time is normalised by it while it is under `MAX_POINTERS`, a stream taking a long video's rule.
     reverse: tracking towards frame 0. stride: of the recalled frames but for the nearest. recent: of how many
-    frames back the whole memory is recalled, None for all that have a slot; of those farther back pointers alone.
+    frames back the whole memory is recalled, at most one for each slot; of those farther back pointers alone.
 
     All conditioning frames are recalled, the future's too, but only the pointers of those already passed; with
     `coming_pointers` all pointers, as in training, with a negative offset where the frame is yet to come. Where they
@@ -105,7 +105,7 @@ def plan_recall(
     known = nearest_frames(frame, conditioning, max_conditioning)
     others = frozenset(conditioning).difference(known)
     maps = [(past, 0) for past in known]
-    for slot in range(NUM_TEMPORAL_SLOTS - (recent or NUM_RECENT), NUM_TEMPORAL_SLOTS):
+    for slot in range(NUM_TEMPORAL_SLOTS - recent, NUM_TEMPORAL_SLOTS):
         past = _recent_frame(frame, NUM_TEMPORAL_SLOTS - slot, reverse, stride)
         if past in tracked or past in others:
             maps.append((past, slot))
@@ -188,7 +188,7 @@ def let_go(
     reverse: bool = False,
     stride: int = 1,
     max_conditioning: int | None = None,
-    recent: int | None = None,
+    recent: int = NUM_RECENT,
 ) -> None:
     """Drop, now that `frame` is committed, whatever neither it nor a later frame of the same pass will recall.
 
@@ -198,7 +198,7 @@ def let_go(
     decoded again for a correction.
     """
     sign = -1 if reverse else 1
-    oldest_map = _recent_frame(sign * frame, recent or NUM_RECENT, False, stride)
+    oldest_map = _recent_frame(sign * frame, recent, False, stride)
     passed = [past for past, result in history.items() if result.conditioning and sign * past <= sign * frame]
     lasting = frozenset(nearest_frames(frame, passed, max_conditioning))
     for past in list(history):

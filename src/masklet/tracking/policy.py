@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from masklet.errors import InputError
+from masklet.tracking.memory import NUM_RECENT
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class TrackingPolicy:
     def __post_init__(self) -> None:
         if self.memory_stride < 1:
             raise InputError(f"memory_stride must be at least 1, not {self.memory_stride}")
-        if self.recent_memories is not None and not 1 <= self.recent_memories <= 6:
-            raise InputError(f"recent_memories lies in 1 to 6, not {self.recent_memories}")
+        if self.recent_memories is not None and not 1 <= self.recent_memories <= NUM_RECENT:
+            raise InputError(f"recent_memories lies in 1 to {NUM_RECENT}, not {self.recent_memories}")
         if self.max_conditioning is not None and self.max_conditioning < 2:
             raise InputError(
                 f"max_conditioning must be at least 2, one frame before and one after, not {self.max_conditioning}"

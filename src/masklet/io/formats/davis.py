@@ -9,7 +9,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
-from masklet.io.files import files_below
+from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import find_picture, group_clips
 from masklet.io.output import make_folder
 from masklet.io.palette import read_index_png, write_index_png
@@ -25,7 +25,7 @@ LARGEST_ID = 65535
 
 def recognise(path: Path, contents: Any) -> bool:
     """Whether the folder holds PNG files and no other kind of annotation."""
-    return path.is_dir() and contents is None and any(path.rglob("*.png")) and not any(path.rglob("*.txt"))
+    return path.is_dir() and contents is None and any(walk_files(path, ".png")) and not any(walk_files(path, ".txt"))
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
