@@ -3,11 +3,15 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from masklet.data.clips import Clip
 from masklet.data.colours import ColourChange, ColourJitter
 from masklet.data.transforms import Augmentation, cut_around_object, squash
 from masklet.errors import InputError
+from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.predict.pixels import picture_pixels
+from masklet.types import Size
 
 STRONG = Augmentation(
     64,
@@ -49,6 +53,31 @@ def test_pictures_and_masks_stay_aligned(size):
             offsets.append(np.argwhere(seen).mean(0) - np.argwhere(truth).mean(0))
     assert len(offsets) > 10
     assert np.abs(np.mean(offsets, 0)).max() < 0.1
+
+
+@pytest.mark.parametrize("size", [(480, 854), (854, 480), (480, 640)])
+def test_fine_detail_is_as_sharp_in_training_as_in_use(size):
+    """Across and down alike: a wide picture, squashed, must not be blurred in the direction in which it hardly shrinks,
+    nor alias in the other.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    picture = cv2.GaussianBlur(noise, (0, 0), 1.0)
+    trained = squash(Clip(picture[None], np.zeros((1, *size), np.uint8), "noise"), 480).frames[0].astype(float)
+    pixels = picture_pixels(picture, 480, torch.device("cpu"))[0].permute(1, 2, 0).numpy()
+    used = (pixels * PIXEL_STD + PIXEL_MEAN) * 255
+    for axis in (0, 1):
+        assert np.diff(trained, axis=axis).std() == pytest.approx(np.diff(used, axis=axis).std(), rel=0.15)
+    assert np.abs(trained - used).mean() < 0.2 * used.std()
+
+
+def test_wide_pictures_are_turned_without_being_bent():
+    """A camera that is tilted turns a picture in its own proportions, whatever square it is then squashed to."""
+    turned = Augmentation(64, flip=0.0, degrees=25).draw_matrix(Size(90, 160), np.random.default_rng(1))
+    squashed = Augmentation(64, flip=0.0).draw_matrix(Size(90, 160), np.random.default_rng(1))
+    tilt = (turned @ np.linalg.inv(squashed))[:2, :2]
+    np.testing.assert_allclose(tilt @ tilt.T, np.eye(2), atol=1e-9)
+    assert abs(tilt[0, 1]) > 0.05
+    np.testing.assert_allclose(turned @ (32, 32, 1), (80, 45, 1))
 
 
 def edge_touched(mask):

@@ -30,6 +30,9 @@ side in pixels."""
 CLOSE_CROP = (0.9, 1.1)
 """What takes the place of `crop` on such a window."""
 
+WORTH_AVERAGING = 1.25
+"""A picture that shrinks by less is sampled bilinearly as it is, which aliases little."""
+
 GEOMETRY_ATTEMPTS = 4
 """Draws of a crop that shows an object, before the whole picture is taken."""
 
@@ -88,7 +91,8 @@ class Augmentation:
     def draw_matrix(self, size: Size, generator: np.random.Generator) -> NDArray[np.float64]:
         """A random affine map [3 3] from the square result to a picture of `size`, in pixels whose centres are .5.
 
-        The picture is squashed to the square first, as the model sees pictures; the variation happens there.
+        The square is the whole picture squashed, as the model sees it. Cropping happens there, turning and leaning in
+        the picture's own proportions, as a camera does it.
         """
         share = np.exp(generator.uniform(*np.log(self.crop)))
         aspect = np.exp(generator.uniform(-0.5, 0.5) * np.log(self.stretch))
@@ -99,7 +103,10 @@ class Augmentation:
         if generator.random() < self.flip:
             sides[0] = -sides[0]
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = turn @ np.array([[1.0, np.tan(lean)], [0.0, 1.0]]) @ np.diag(sides)
+        longer = max(size)
+        proportions = np.diag([size.width / longer, size.height / longer])
+        tilt = turn @ np.array([[1.0, np.tan(lean)], [0.0, 1.0]])
+        linear = np.linalg.inv(proportions) @ tilt @ proportions @ np.diag(sides)
         to_picture = np.diag([size.width, size.height, 1.0])
         in_square = np.eye(3)
         in_square[:2, :2] = linear
@@ -135,11 +142,15 @@ def squash(clip: Clip, size: int) -> Clip:
 
 
 def warp_picture(picture: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """A picture [H W 3] seen through `matrix` as [size size 3], averaged where it shrinks; `PADDING` outside."""
-    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
-    if shrink > 1.25:
+    """A picture [H W 3] seen through `matrix` as [size size 3]; `PADDING` outside.
+
+    Across and down by itself it is averaged where it shrinks, as is done for inference: a wide picture shrinks more in
+    the one than in the other.
+    """
+    across, down = (factor if factor > WORTH_AVERAGING else 1.0 for factor in np.hypot(*matrix[:2, :2].T))
+    if max(across, down) > 1:
         height, width = picture.shape[:2]
-        smaller = Size(max(1, round(height / shrink)), max(1, round(width / shrink)))
+        smaller = Size(max(1, round(height / down)), max(1, round(width / across)))
         picture = np.asarray(
             cv2.resize(picture, (smaller.width, smaller.height), interpolation=cv2.INTER_AREA), np.uint8
         )
