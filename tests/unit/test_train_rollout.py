@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from masklet.config import ConvNetConfig, ModelConfig
+from masklet.data.batches import ClipBatch
+from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, PAD
 from masklet.tracking.step import decode_frame
-from masklet.train.objective import moment, session_rows, shrink_masks
+from masklet.train.objective import BatchLoss, moment, session_rows, shrink_masks
+from masklet.train.recipe import Part, Source, Stage
 from masklet.train.rollout import Annotator, Session, SessionPlan, TrainingDecoding, plan_session
 
 TINY = ModelConfig(
@@ -49,6 +52,23 @@ def test_sessions_of_one_batch_share_the_kinds_out():
     generator = np.random.default_rng(0)
     for _ in range(20):
         assert [plan_session(PAPER, 1, generator, part, 2).kinds[0] for part in range(2)] == ["box", "click"]
+
+
+def test_clips_of_one_object_get_every_kind_of_prompt_though_sessions_share_the_kinds_out():
+    model = Network(TINY).eval()
+    annotator = Annotator(corrections=0, max_corrected=0)
+    part = Part((Source("-"),), frames=2, sessions=2, objects=1, annotator=annotator)
+    stage = Stage("-", 1, 1e-3, (part,), Augmentation(64), supervision=4)
+    masks = torch.zeros(1, 2, 2, 64, 64, dtype=torch.bool)
+    masks[0, 0, :, 10:40, 10:40] = True
+    batch = ClipBatch(torch.zeros(1, 2, 3, 64, 64), masks, torch.tensor([[True, False]]), ("clip",))
+    given = Counter()
+    with torch.no_grad():
+        for seed in range(40):
+            _, scalars = BatchLoss(model)(batch, part, stage, np.random.default_rng(seed))
+            prompts = {name for name in ("box", "click") if f"iou/{name}0" in scalars}
+            given.update(prompts or {"mask"})
+    assert 12 <= given["mask"] <= 28 and given["box"] > 3 and given["click"] > 3
 
 
 def test_prompted_frames_start_at_the_first_and_come_first():

@@ -51,12 +51,14 @@ class BatchLoss(nn.Module):
         features = self._encode(batch.pixels.flatten(0, 1))
         losses: list[Tensor] = []
         watched: dict[str, list[Tensor]] = {}
+        # Clips with few objects have none for the later sessions: no kind of prompt is to be the first one's for good.
+        turn = int(generator.integers(part.sessions))
         for number in range(part.sessions):
             clips, objects = session_rows(batch.valid, number, part.sessions)
             if not len(clips):
                 continue
             masks = batch.masks[clips, objects]
-            plan = plan_session(part.annotator, num_frames, generator, number, part.sessions)
+            plan = plan_session(part.annotator, num_frames, generator, (number + turn) % part.sessions, part.sessions)
             views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
             truths = shrink_masks(masks.flatten(0, 1)[:, None], stage.supervision).unflatten(0, masks.shape[:2])
             for decoding in Session(self.model, views, masks, plan, part.annotator, generator).decodings():
