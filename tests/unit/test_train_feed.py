@@ -1,5 +1,6 @@
 """The data that recipes name, opened."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,26 @@ def test_stills_are_no_clips_and_are_refused_before_training_begins(folders):
     with pytest.raises(InputError, match=r"stills holds single pictures, not clips of 4 frames.*--frames 1"):
         check_sources(recipe_of(stills, 4))
     check_sources(recipe_of(Synthetic((stills,)), 4))
+
+
+def test_single_pictures_among_clips_are_named_before_training_begins(tmp_path):
+    size = {"height": 64, "width": 64}
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", **size, **({"video_id": 1, "frame_id": number} if number else {})}
+        for number in range(4)
+    ]
+    square = {"category_id": 1, "iscrowd": 0, "area": 400, "bbox": [10, 10, 20, 20]}
+    square["segmentation"] = [[10, 10, 30, 10, 30, 30, 10, 30]]
+    annotations = [{"id": n + 1, "image_id": n, "track_id": 1, **square} for n in range(4)]
+    file = tmp_path / "mixed.json"
+    contents = {"videos": [{"id": 1, "name": "clip"}], "images": images, "annotations": annotations}
+    file.write_text(json.dumps({**contents, "categories": [{"id": 1, "name": "thing"}]}))
+    for number in range(4):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.jpg")
+    source = Source(str(file), images=str(tmp_path))
+    with pytest.raises(InputError, match=r"single pictures among its clips, such as 0\.jpg, .* 3 frames"):
+        check_sources(recipe_of(source, 3))
+    check_sources(recipe_of(source, 1))
 
 
 def test_clips_as_stills_show_all_their_frames_though_caching_was_asked_for(tmp_path):

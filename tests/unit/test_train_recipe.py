@@ -17,9 +17,10 @@ from masklet.model.network import Network
 from masklet.train import recipes
 from masklet.train.losses import LossWeights
 from masklet.train.nano import nano
+from masklet.train.optimiser import OptimiserConfig
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
-from tiny_training import write_stills
+from tiny_training import write_clip, write_stills
 
 STILLS = (Source("a", merge=0.5), Synthetic((Source("b"), Source("c")), weight=0.25))
 STAGE = Stage("first", 10, 1e-3, (Part(STILLS, clips=4),), Augmentation(64))
@@ -65,7 +66,13 @@ def test_mose_fine_tuning_is_metas_configuration():
     assert (optimiser.layer_decay, optimiser.weight_decay, optimiser.clip) == (0.9, 0.1, 0.1)
     assert (stage.augmentation.size, stage.augmentation.degrees, stage.augmentation.shear) == (1024, 25, 20)
     assert recipe.precision == "bfloat16"
-    assert recipes.mose_finetune(Path("MOSE")).num_steps == 40 * 312  # 2 x 1246 clips on 8 devices, rounded up
+    # 2 x 1246 clips on 8 devices, rounded up
+    assert recipes.mose_finetune(Path("MOSE"), num_clips=1246).num_steps == 40 * 312
+
+
+def test_the_clips_of_mose_are_counted(tmp_path):
+    write_clip(tmp_path, 8)
+    assert recipes.mose_finetune(tmp_path, num_gpus=1).num_steps == 40 * 2
 
 
 def test_the_papers_rates_and_lengths():
@@ -150,7 +157,11 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
         ("steps", 2.5, "stages: steps: 2.5 is not of the type int"),
         ("fixed_statistics", 1, "stages: fixed_statistics: 1 is not of the type bool"),
         ("name", None, "stages: name: None is not of the type str"),
-        ("parts", [], "stages: the stage '128 first prompts' needs at least one part"),
+        ("parts", [], "stages: the stage '128 first prompts' needs a part with a weight above 0"),
+        ("lr", -1e-4, "stages: lr of a stage is 0 or more, not -0.0001"),
+        ("steps", 0, "stages: steps of a stage is at least 1, not 0"),
+        ("warmup", -1, "stages: warmup of a stage is 0 or more, not -1"),
+        ("supervision", 3, "stages: supervision is 1, 2 or 4"),
     ],
 )
 def test_what_a_hand_got_wrong_in_a_recipe_is_named(tmp_path, field, value, message):
@@ -160,6 +171,32 @@ def test_what_a_hand_got_wrong_in_a_recipe_is_named(tmp_path, field, value, mess
     (tmp_path / "recipe.json").write_text(json.dumps(written))
     with pytest.raises(InputError, match=f"recipe.json is not a recipe that this version can read: {message}"):
         load_recipe(tmp_path / "recipe.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("clip", 0.0, "clip is above 0"),
+        ("ema", 1.5, "betas and ema lie in 0 to 1, 1 left out"),
+        ("betas", (1.0, 0.9), "betas and ema lie in 0 to 1, 1 left out"),
+        ("layer_decay", 0.0, "layer_decay is above 0 and at most 1, not 0"),
+        ("weight_decay", -0.1, "weight_decay and vision_lr_factor are 0 or more; got -0.1 and 1"),
+    ],
+)
+def test_settings_of_the_optimiser_out_of_range_are_refused(field, value, message):
+    with pytest.raises(InputError, match=message):
+        OptimiserConfig(**{field: value})
+
+
+def test_what_would_only_fail_or_be_lost_later_is_refused_at_once():
+    recipe = nano(Path("data"))
+    with pytest.raises(InputError, match="seed is 0 or more, not -1"):
+        replace(recipe, seed=-1)
+    with pytest.raises(InputError, match=r"frozen names parts of the trunk, image_encoder\., of which lora_rank 2"):
+        replace(recipe, frozen=("image_encoder.",), lora_rank=2)
+    assert replace(recipe, frozen=("image_encoder.neck.",), lora_rank=2).lora_rank == 2
+    with pytest.raises(InputError, match="trains at 60 pixels, which is no multiple of 32"):
+        replace(recipe.stages[0], augmentation=Augmentation(60))
 
 
 def test_weights_below_nothing_are_refused():

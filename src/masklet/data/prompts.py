@@ -84,7 +84,7 @@ def jittered_box(mask: NDArray[np.bool_], generator: np.random.Generator, jitter
     """The tight box with each edge moved by up to `jitter` of the box's side, clipped to the picture: float32 [4].
 
     The movement is also limited to 20 pixels of a 1024-pixel picture. Source: the official trainer's
-    `sample_box_points`.
+    `sample_box_points`, whose boxes end on their last pixel, where all of ours end behind it.
     """
     box = tight_box(mask)
     height, width = mask.shape

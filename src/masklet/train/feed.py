@@ -16,6 +16,7 @@ from masklet.data.batches import ClipBatch
 from masklet.data.cache import build_cache
 from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
+from masklet.data.layouts.annotated import AnnotatedPictures
 from masklet.data.layouts.pictures import PictureFolder
 from masklet.data.mix import Batches, Mix, MixSource, start_worker
 from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
@@ -141,6 +142,13 @@ def check_sources(recipe: Recipe) -> None:
             opened[bare] = open_bare(bare)
         if frames > 1 and holds_stills(opened[bare]):
             raise InputError(f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}")
+        dataset = opened[bare]
+        if frames > 1 and isinstance(dataset, AnnotatedPictures) and dataset.still:
+            raise InputError(
+                f"{entry.path} holds single pictures among its clips, such as {dataset.still}, of which no clip of "
+                f"{frames} frames can be drawn; take them out of the file, or train on single frames of all (--frames "
+                "1)"
+            )
 
     for part in (part for stage in recipe.stages for part in stage.parts):
         for source in part.sources:

@@ -156,7 +156,9 @@ class Run:
                 self.step += 1
                 watch.note(stage, last, rate, report)
                 if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
-                    self.blended[stage.name] = {name: value.clone() for name, value in self._weights().items()}
+                    self.blended[stage.name] = {
+                        name: value.to("cpu", copy=True) for name, value in self._weights().items()
+                    }
                 overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
                 if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
@@ -313,11 +315,20 @@ def _for_use(
 
     blended: the weights after stages, by their names, that the mean is taken of once they are all there.
     """
+    if not recipe.blended or not all(share.stage in blended for share in recipe.blended):
+        return _merged(recipe, weights, folder)
+    order = [stage.name for stage in recipe.stages]
+    shares = sorted(recipe.blended, key=lambda share: order.index(share.stage))
+    # Updates are products of two factors, whose means would not give the mean of the products.
+    states = [_merged(recipe, blended[share.stage], folder).state_dict() for share in shares]
+    model = Network(recipe.model).eval()
+    model.load_state_dict(mean_weights(states, [share.weight for share in shares]))
+    return model
+
+
+def _merged(recipe: Recipe, weights: dict[str, Tensor], folder: Path | None) -> Network:
+    """The plain network with the weights of a run, whose low-rank updates are folded in."""
     model = make_model(recipe, started=False)
-    if recipe.blended and all(share.stage in blended for share in recipe.blended):
-        order = [stage.name for stage in recipe.stages]
-        shares = sorted(recipe.blended, key=lambda share: order.index(share.stage))
-        weights = mean_weights([blended[share.stage] for share in shares], [share.weight for share in shares])
     _load_weights(model, weights, folder)
     if recipe.lora_rank:
         merge_low_rank_updates(model.image_encoder.trunk)

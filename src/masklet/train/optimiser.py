@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from masklet.errors import InputError
 from masklet.model.layers import LayerNorm2d
 
 VISION = "image_encoder."
@@ -39,7 +40,7 @@ class OptimiserConfig:
 
     vision_lr_factor: the image encoder's learning rate relative to the rest. layer_decay: each trunk block learns at
     this factor of the block behind it, 1 for none. clip: the largest norm of the whole gradient. ema: the decay of the
-    moving average of the weights, 0 for none.
+    moving average of the weights, 0 for none. Raises `InputError` for numbers out of range.
     """
 
     weight_decay: float = 0.1
@@ -48,6 +49,19 @@ class OptimiserConfig:
     layer_decay: float = 1.0
     clip: float = 0.1
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value < 1 for value in (*self.betas, self.ema)):
+            raise InputError(f"betas and ema lie in 0 to 1, 1 left out; got {self.betas} and {self.ema:g}")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay is above 0 and at most 1, not {self.layer_decay:g}")
+        if not self.clip > 0:
+            raise InputError(f"clip is above 0, infinity for gradients of any size; got {self.clip:g}")
+        if not min(self.weight_decay, self.vision_lr_factor) >= 0:
+            raise InputError(
+                f"weight_decay and vision_lr_factor are 0 or more; got {self.weight_decay:g} and "
+                f"{self.vision_lr_factor:g}"
+            )
 
 
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:

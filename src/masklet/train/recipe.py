@@ -16,7 +16,7 @@ from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.io.sav import Kind
 from masklet.train.losses import LossWeights
-from masklet.train.optimiser import OptimiserConfig, Schedule
+from masklet.train.optimiser import TRUNK, OptimiserConfig, Schedule
 from masklet.train.rollout import Annotator
 
 Precision = Literal["float32", "bfloat16", "bfloat16 encoder"]
@@ -25,6 +25,9 @@ bfloat16, on which convolutions gain by it and the many small steps of prompts a
 
 _PLAIN: dict[type, tuple[type, ...]] = {float: (float, int), int: (int,), bool: (bool,), str: (str,)}
 """What JSON may hold for a field of each type."""
+
+TRUNK_STRIDE = 32
+"""Pictures have sides that are multiples of this."""
 
 _PAPER_ANNOTATOR, _PAPER_LOSSES, _PAPER_OPTIMISER = Annotator(), LossWeights(), OptimiserConfig()
 
@@ -119,7 +122,8 @@ class Stage:
 
     steps: optimiser steps; lr: peak learning rate; warmup: steps until it is reached; final: the last rate relative to
     the peak; supervision: losses are taken at the picture's size divided by this (1 in the paper); fixed_statistics:
-    batch normalisation keeps its running statistics and uses them, as batches of very few pictures want it.
+    batch normalisation keeps its running statistics and uses them, as batches of very few pictures want it. Raises
+    `InputError` for numbers out of range.
     """
 
     name: str
@@ -134,9 +138,20 @@ class Stage:
     fixed_statistics: bool = False
 
     def __post_init__(self) -> None:
-        _check_counts(self, "supervision")
-        if not self.parts:
-            raise InputError(f"the stage {self.name!r} needs at least one part")
+        _check_counts(self, "steps")
+        _check_not_negative(self, "lr", "warmup", "final")
+        if not any(part.weight for part in self.parts):
+            raise InputError(f"the stage {self.name!r} needs a part with a weight above 0")
+        if self.augmentation.size % TRUNK_STRIDE:
+            raise InputError(
+                f"the stage {self.name!r} trains at {self.augmentation.size} pixels, which is no multiple of "
+                f"{TRUNK_STRIDE}"
+            )
+        if self.supervision not in (1, 2, 4):
+            raise InputError(
+                f"supervision is 1, 2 or 4, as masks are drawn at a quarter of the picture's size; not "
+                f"{self.supervision}"
+            )
 
     @property
     def schedule(self) -> Schedule:
@@ -183,6 +198,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check_counts(self, "accumulate", "num_steps")
+        if self.seed < 0:
+            raise InputError(f"seed is 0 or more, not {self.seed}")
+        if self.lora_rank and any(TRUNK.startswith(prefix) or prefix.startswith(TRUNK) for prefix in self.frozen):
+            raise InputError(
+                f"frozen names parts of the trunk, {', '.join(self.frozen)}, of which lora_rank {self.lora_rank} "
+                "trains updates; set lora_rank to 0, or leave them out: all else in the trunk is frozen anyway"
+            )
         names = [stage.name for stage in self.stages]
         for share in self.blended:
             if names.count(share.stage) != 1:

@@ -114,17 +114,30 @@ def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21
     return Recipe("paper-full", model, (stage,), optimiser, start=start, precision="bfloat16", checkpointing=True)
 
 
-def mose_finetune(data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8, num_clips: int = 1246) -> Recipe:
-    """Meta's released fine-tuning configuration for MOSE, for eight 80 GB GPUs: 40 epochs, every clip twice in each.
+def mose_finetune(
+    data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8, num_clips: int | None = None
+) -> Recipe:
+    """Meta's released fine-tuning configuration for MOSE, for eight 80 GB GPUs: 40 epochs, two draws a clip in each.
 
-    data: MOSE's training split in the DAVIS layout; num_clips: how many of its clips are used (the official list leaves
-    some out). Left out: drop path in the trunk and dropout in the memory attention (0.1 each). Unlike there, half
-    of the clips are played backwards, as in the paper, losses are averaged over a clip's decodings, not summed, and the
-    masks of objects that are wrongly taken to be absent are compared as they were decoded, not as empty.
+    data: MOSE's training split in the DAVIS layout, all clips of which are used (the official list names 1,246 of
+    them); num_clips: how many those are, None to count them. Left out: drop path in the trunk and dropout in the memory
+    attention (0.1 each). Unlike there:
+
+    - clips are drawn at random, so that of an epoch's two draws a clip may get none or more, and half of them are
+      played backwards, as in the paper;
+    - losses are averaged over a clip's decodings, not summed, and the masks of objects that are wrongly taken to be
+      absent are compared as they were decoded, not as empty;
+    - as in use, an answer that is fed back is clamped to what is sure, and a given mask is remembered from the
+      resolution at which the decoder draws;
+    - a correction ignores the errors object by object, not for all objects of a click at once, and the scales of the
+      norms over channels are not decayed, like those of all others.
+
     Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
     """
+    source = Source(str(data))
+    num_clips = len(open_bare(source)) if num_clips is None else num_clips
     steps_per_epoch = -(-2 * num_clips // num_gpus)  # rounded up: the official sampler repeats clips to fill the last
-    part = Part((Source(str(data)),), frames=8, objects=3)
+    part = Part((source,), frames=8, objects=3)
     stage = Stage("MOSE", 40 * steps_per_epoch, 5e-6, (part,), PAPER_VIDEO, final=0.1)
     optimiser = OptimiserConfig(vision_lr_factor=0.6, layer_decay=0.9)
     return Recipe("mose-finetune", SAM21_BASE_PLUS, (stage,), optimiser, start=start, precision="bfloat16")

@@ -77,6 +77,11 @@ class AnnotatedPictures:
         """Whether no entry is a clip."""
         return all(len(entry) == 1 for entry in self.entries)
 
+    @property
+    def still(self) -> str | None:
+        """The first entry that is part of no clip, if there is one."""
+        return next((entry[0].path for entry in self.entries if entry[0].clip is None or not self.identity), None)
+
     def paintings(self, index: int, generator: np.random.Generator, most: int) -> list[Clip]:
         """See `Overlapping`. Raises `InputError` for a clip."""
         entry = list(self.entries[index])
