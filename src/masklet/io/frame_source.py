@@ -27,7 +27,10 @@ class BrokenVideo(InputError):
 
     def __init__(self, name: str, frame: int, reason: str) -> None:
         after = f"after frame {frame}" if frame >= 0 else "before its first frame"
-        super().__init__(f"{name} breaks off {after}: {reason}")
+        super().__init__(
+            f"{name} breaks off {after}: {reason}. Where more of it can be decoded, ffmpeg writes that to a file that "
+            f"can be read through: ffmpeg -i {name} mended.mp4"
+        )
         self.frame = frame
 
 
