@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colour_network import ColourNetwork
 from masklet.cli import main
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png, write_index_png
@@ -94,6 +95,31 @@ def test_a_clip_is_tracked_from_a_box(model, clip, tmp_path, capsys) -> None:
     assert "8/8" in captured.err
 
 
+def test_frames_on_which_an_object_was_not_to_be_seen_are_told(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("masklet.checkpoints.load", lambda *_, **__: ColourNetwork())
+    frames = np.full((9, 128, 128, 3), 40, np.uint8)
+    for number in (0, 1, 2, 5, 8):
+        frames[number, 32:64, 32:64] = (220, 30, 30)
+    (tmp_path / "clip").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
+    assert run("track", tmp_path / "clip", "--point", "48,48", "--out", tmp_path / "out") == 0
+    assert "object 1 was not to be seen on frames 3-4, 6-7\n" in capsys.readouterr().err
+
+
+def test_overlapping_objects_are_told_apart_where_that_is_asked(model, clip, tmp_path) -> None:
+    prompts = [{"frame": 0, "object": 1, "box": [0, 0, 60, 40]}, {"frame": 0, "object": 2, "box": [4, 4, 64, 48]}]
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    both = []
+    for option in ((), ("--apart",)):
+        out = tmp_path / f"out{len(option)}"
+        assert run("track", clip, "--prompts", tmp_path / "prompts.json", "--model", model, "--out", out, *option) == 0
+        objects = json.loads((out / "masklets.json").read_text())["objects"]
+        one, other = (decode_rle(item["frames"][0]["segmentation"]) for item in objects)
+        both.append((one & other).sum())
+    assert both[0] > 0 and both[1] == 0
+
+
 def test_a_folder_is_tracked_both_ways_from_a_prompts_file(model, tmp_path, capsys) -> None:
     shots = tmp_path / "shots"
     shots.mkdir()
@@ -133,7 +159,8 @@ def test_a_video_that_breaks_off_is_tracked_as_far_as_it_goes_and_the_frame_is_n
     assert len(open_frames(out / "overlay.mp4")) == done
 
 
-def test_ctrl_c_leaves_valid_files_of_what_was_done(model, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, tmp_path, number) -> None:
     clip = write_clip(tmp_path / "long.mp4", moving_square(20) * 100)
     out = tmp_path / "out"
     arguments = ["track", str(clip), "--point", "5,15", "--model", model, "--out", str(out)]
@@ -142,7 +169,7 @@ def test_ctrl_c_leaves_valid_files_of_what_was_done(model, tmp_path) -> None:
     while not (out / "masks").is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors

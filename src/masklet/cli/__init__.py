@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
@@ -36,8 +38,11 @@ app.add_typer(train.app, name="train")
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 for input that cannot be used, 130 after Ctrl-C.
 
-    arguments: without the program's name; those the program was called with if None.
+    A request to end (SIGTERM, as batch systems and containers send it) is taken like Ctrl-C, so that what was done
+    until then is there. arguments: without the program's name; those the program was called with if None.
     """
+    with suppress(ValueError):  # only the main thread has signals
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(arguments, prog_name="masklet")
     except MaskletError as error:
@@ -46,6 +51,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(message: str) -> None:

@@ -25,6 +25,9 @@ def track(
     object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of the object they mean.")] = 1,
     reverse: Annotated[bool, typer.Option("--reverse", help="Track backwards, from the last prompt.")] = False,
     both: Annotated[bool, typer.Option("--both", help="Track forwards, then backwards to the first frame.")] = False,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Where objects overlap, give each pixel to the surest alone.")
+    ] = False,
     image_size: ImageSize = None,
     device: Device = None,
     model: Model = "nano",
@@ -34,7 +37,8 @@ def track(
     """Track objects through a clip, from prompts on any frame.
 
     Writes overlay.mp4 to look at, masks/NAME.png for each frame (object numbers, DAVIS palette) and masklets.json (COCO
-    RLE and scores). After Ctrl-C, or where the video breaks off, they hold the frames done until then.
+    RLE, its area, 0 where the object is not to be seen, and presence, the probability that it is). After Ctrl-C, or
+    where the video breaks off, they hold the frames done until then.
     """
     if reverse and both:
         raise typer.BadParameter("--reverse and --both exclude each other")
@@ -47,6 +51,7 @@ def track(
     from masklet.cli.progress import frame_progress
     from masklet.predict.prompt_files import place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
+    from masklet.tracking.policy import TrackingPolicy
 
     placed = read_prompts(prompts) if prompts is not None else []
     if points or corners or mask:
@@ -58,8 +63,22 @@ def track(
             placed,
             out,
             direction="backward" if reverse else "both" if both else "forward",
+            policy=TrackingPolicy(non_overlapping=apart),
             on_frame=on_frame,
         )
     if not quiet:
+        for number, frames in sorted(recorded.unseen.items()):
+            typer.echo(f"object {number} was not to be seen on frames {_as_runs(frames)}", err=True)
         for path in (recorded.overlay, recorded.masks, recorded.masklets):
             typer.echo(str(path))
+
+
+def _as_runs(numbers: list[int]) -> str:
+    """Whole numbers for a person to read: 3-5, 9."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

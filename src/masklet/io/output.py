@@ -56,16 +56,21 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 @contextmanager
 def undivided() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that files written together agree with each other."""
+    """Let Ctrl-C wait until the block is done, so that files written together agree with each other.
+
+    A request to end waits as well, where it is handled at all, as the command line does.
+    """
     pressed: list[int] = []
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
     try:
-        earlier = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+        earlier = {number: signal.signal(number, lambda number, _: pressed.append(number)) for number in handled}
     except ValueError:  # only the main thread has signals, so nothing can divide the block here
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
         if pressed:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(pressed[0])

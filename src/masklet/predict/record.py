@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.image import ImagePredictor
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.video import VideoSession
+from masklet.tracking.policy import DEFAULT, TrackingPolicy
 from masklet.types import FrameMasks, Size
 
 if TYPE_CHECKING:
@@ -48,11 +49,15 @@ the official package fills in video."""
 
 @dataclass(frozen=True)
 class Recorded:
-    """Where results are: the overlay (PNG or mp4), the index mask or folder of them, and `masklets.json`."""
+    """Where results are: the overlay (PNG or mp4), the index mask or folder of them, and `masklets.json`.
+
+    unseen: of a clip, the numbers of the frames on which an object was tracked and found to be absent, by object.
+    """
 
     overlay: Path
     masks: Path
     masklets: Path
+    unseen: dict[int, list[int]] = field(default_factory=dict, kw_only=True)
 
 
 def segment_to_folder(
@@ -103,13 +108,15 @@ def track_to_folder(
     out: str | os.PathLike[str],
     *,
     direction: Direction = "forward",
+    policy: TrackingPolicy = DEFAULT,
     on_frame: OnFrame | None = None,
 ) -> Recorded:
     """Track objects through a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into the folder `out`.
 
-    source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`. Whatever ends the tracking early (a
-    file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They replace an earlier run's
-    results once a frame is done: of the files in `masks`, those that its `masklets.json` names and no others.
+    source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`; policy: of the session. Whatever
+    ends the tracking early (a file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They
+    replace an earlier run's results once a frame is done: of the files in `masks`, those that its `masklets.json` names
+    and no others.
 
     Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
     memories as well. Frames of an iterable that are needed again wait in a temporary file.
@@ -120,7 +127,7 @@ def track_to_folder(
     spare_source(source, folder / OVERLAY, folder / MASKS)
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
     frames = open_frames(source, revisit=not in_passing)
-    session = VideoSession(model, frames, keep="all" if direction == "both" else "window")
+    session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
     for placed in prompts:
         placed.prompt.check_within(session.size)
         session.prompt(placed.object_id, placed.frame, placed.prompt)
@@ -197,6 +204,8 @@ class ClipRecorder:
             self._video.write(picture)
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
                 self._writer.add(frame, object_id, mask, presence=presence)
+                if not mask.any():
+                    self.recorded.unseen.setdefault(object_id, []).append(frame)
         except BaseException:
             self._writer.discard(frame)
             file.unlink(missing_ok=True)
