@@ -12,7 +12,8 @@ from PIL import Image
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
 from masklet.io.formats import FORMATS, read_annotations, recognise, write_annotations
-from masklet.ops.rle import encode_rle
+from masklet.io.sav import read_sav
+from masklet.ops.rle import decode_rle, encode_rle
 from masklet.types import Size
 
 SIZE = Size(10, 12)
@@ -268,6 +269,24 @@ def test_a_score_that_varies_over_a_clip_is_named_when_ytvis_averages_it(tmp_pat
     lost = write_annotations(Annotations(tuple(frames)), tmp_path / "out.json", "ytvis")
     assert lost == ("scores: one score is kept for each of 1 objects where it varies between frames",)
     assert only_mask(Annotations(read_annotations(tmp_path / "out.json").frames[:1])).score == pytest.approx(0.4)
+
+
+def test_of_a_clip_numbered_frame_by_frame_sav_keeps_every_fourth_and_says_so(tmp_path):
+    """A tracked clip, from its third frame on; SA-V's readers take annotation k for frame 4 k."""
+    frames = []
+    for number in range(2, 11):
+        mask = np.zeros(SIZE, bool)
+        mask[:, number] = True
+        frames.append(Frame(f"{number:05d}.png", SIZE, (ObjectMask(1, encode_rle(mask)),), "clip"))
+    lost = write_annotations(Annotations(tuple(frames)), tmp_path, "sav")
+    assert [sentence for sentence in lost if sentence.startswith("frames")] == [
+        "frames: 7 are not kept, for SA-V annotates every fourth"
+    ]
+    written = read_sav(tmp_path / "clip_manual.json")
+    assert written.num_frames == 11
+    assert [decode_rle(row[0]).any(0).nonzero()[0].tolist() for row in written.masks] == [[], [4], [8]]
+    with pytest.raises(InputError, match="clip: none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask"):
+        write_annotations(Annotations(tuple(frames[3:6])), tmp_path, "sav")
 
 
 def test_clips_of_several_sizes_are_refused_where_one_is_held(tmp_path):

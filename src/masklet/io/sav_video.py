@@ -13,7 +13,7 @@ from PIL import Image
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Frame
 from masklet.io.draw import draw_masks
-from masklet.io.formats.sav import as_masklets
+from masklet.io.formats.sav import as_masklets, every_fourth
 from masklet.io.frames import open_frames
 from masklet.io.output import make_folder
 from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
@@ -119,13 +119,8 @@ def sav_masklets(annotations: Annotations, video_id: str, num_frames: int) -> Sa
     numbered = {_frame_number(frame): frame for frame in annotations.frames if frame.clip is not None}
     if max(numbered) >= num_frames:
         raise InputError(f"frame {max(numbered)} is annotated, but the video has {num_frames} frames")
-    size = next(iter(numbered.values())).size
-    places = range(0, num_frames, ANNOTATION_STRIDE)
-    kept = tuple(numbered.get(number, Frame(f"{number:05d}.jpg", size, (), video_id)) for number in places)
-    masklets = as_masklets(video_id, kept)
-    if not masklets.object_ids:
-        raise InputError("none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask")
-    return replace(masklets, num_frames=num_frames)
+    kept = every_fourth(numbered, num_frames, video_id)
+    return replace(as_masklets(video_id, kept), num_frames=num_frames)
 
 
 def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]) -> tuple[np.ndarray, list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco
@@ -15,6 +15,9 @@ from masklet.io.files import files_below
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
 from masklet.ops.rle import encode_rle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CAPACITY = Capacity(stills=False, categories=False, names=False)
 
@@ -45,19 +48,51 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder with `CLIP_manual.json` for each clip, or `CLIP_auto.json` where every mask has a score.
 
-    Returns what could not be kept. Raises `InputError` for a clip of several sizes.
+    Of clips whose frames are numbered one by one, frames 0, 4, 8, ... are kept; all others are taken as those. Returns
+    what could not be kept. Raises `InputError` for a clip of several sizes, or that has no mask on the frames kept.
     """
-    unscored, renamed = 0, False
+    unscored, renamed, dropped = 0, False, 0
     groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
     for name, frames in groups:
-        video = as_masklets(name, frames)
+        numbered = _numbered_one_by_one(frames)
+        if numbered:
+            dropped += sum(number % ANNOTATION_STRIDE > 0 for number in numbered)
+            num_frames = max(numbered) + 1
+            frames = every_fourth(numbered, num_frames, name)
+            video = replace(as_masklets(name, frames), num_frames=num_frames)
+        else:
+            video = as_masklets(name, frames)
         unscored += sum(mask.score is not None for frame in frames for mask in frame.masks) * (video.kind == "manual")
         renamed |= any(frame.name != _frame_name(place) for place, frame in enumerate(frames))
         write_sav(video, path / f"{name}_{video.kind}.json")
     found = losses(annotations, replace(CAPACITY, scores=True, names=not renamed))
+    if dropped:
+        found.append(f"frames: {dropped} are not kept, for SA-V annotates every fourth")
     if unscored:
         found.append(f"scores: those of {unscored} masks are not kept, for not every mask of their clip has one")
     return found
+
+
+def every_fourth(numbered: Mapping[int, Frame], num_frames: int, clip: str) -> tuple[Frame, ...]:
+    """Of a clip's frames by number those numbered 0, 4, 8, ..., without masks where there is none.
+
+    Raises `InputError` where none of them has a mask, or the clip has several sizes.
+    """
+    size = single_size(clip, tuple(numbered.values()))
+    places = range(0, num_frames, ANNOTATION_STRIDE)
+    kept = tuple(numbered.get(number, Frame(f"{number:05d}.jpg", size, (), clip)) for number in places)
+    if not any(frame.masks for frame in kept):
+        raise InputError(f"{clip}: none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask")
+    return kept
+
+
+def _numbered_one_by_one(frames: tuple[Frame, ...]) -> dict[int, Frame] | None:
+    """Frames by the numbers that they are called, where some follow one another without a gap; else None."""
+    stems = [Path(frame.name).stem for frame in frames]
+    if not all(stem.isdecimal() for stem in stems):
+        return None
+    numbered = {int(stem): frame for stem, frame in zip(stems, frames, strict=True)}
+    return numbered if any(number + 1 in numbered for number in numbered) else None
 
 
 def _frame_name(place: int) -> str:
