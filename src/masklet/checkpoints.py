@@ -10,8 +10,8 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
-from masklet.errors import CheckpointError, DeviceError, OutputError
+from masklet.errors import CheckpointError, DeviceError, InputError, OutputError
 from masklet.model.network import Network
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ def load(
     return model.eval()
 
 
+def expect_model(model: object) -> None:
+    """Raise `InputError` where a model's name or file stands in for the model."""
+    if isinstance(model, str | os.PathLike):
+        raise InputError(f"a model is needed, not its name: masklet.load({os.fspath(model)!r})")
+
+
 def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU. Raises `DeviceError`."""
     if device is None:
@@ -117,6 +123,8 @@ def find_checkpoint(name_or_path: str | PathLike[str]) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the checkpoint in it, such as {path / 'model.safetensors'}")
     if path.suffix in (".pt", ".pth", ".safetensors") or path.parent != Path("."):
         raise CheckpointError(f"no checkpoint at {path}")
     raise CheckpointError(f"unknown model {name!r}; known are {', '.join(CONFIGS)}, or give a .pt or .safetensors file")
@@ -237,21 +245,38 @@ def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = 
 
     A file of that name is replaced as a whole. Raises `OutputError` where it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     state = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in model.state_dict().items()
     }
     text = config_to_json(model.config)
+    if path.suffix == ".safetensors":
+        save_tensors(state, path, {CONFIG_KEY: text})
+        return
+    with _replacing(path) as partial:
+        torch.save({"model": state, CONFIG_KEY: text}, partial)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, notes: dict[str, str]) -> None:
+    """Write a safetensors file in one step. Raises `OutputError` where it cannot be written."""
+    from safetensors.torch import save_file
+
+    with _replacing(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # safetensors makes files that nobody else can read, whatever the umask
+        save_file(tensors, partial, metadata=notes)
+        partial.chmod(mode)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block is left without an error, and else is removed."""
+    from safetensors import SafetensorError
+
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        if path.suffix == ".safetensors":
-            save_file(state, partial, metadata={CONFIG_KEY: text})
-        else:
-            torch.save({"model": state, CONFIG_KEY: text}, partial)
+        yield partial
         os.replace(partial, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch's writer raises RuntimeError
         with suppress(OSError):

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from masklet.errors import InputError, OutputError, PromptError
 from masklet.model.network import Network
 from masklet.predict.image import ImageEmbedding, ImagePredictor, encoder_fingerprint
+from masklet.predict.stream import Stream
+from masklet.predict.video import VideoSession
 from masklet.types import Size
 from tiny import TINY_HIERA, tiny_clip, tiny_model
 
@@ -44,6 +46,26 @@ def test_shapes(predictor, embedding):
     assert masks.best().masks.shape == (1, 1, *SIZE)
     assert masks.best().iou == masks.iou.max()
     assert predictor.predict(embedding, box=[4, 10, 30, 30], multimask=False).iou.shape == (1, 1)
+
+
+def test_a_mask_alone_comes_with_the_box_around_it(predictor, embedding):
+    """At whatever scale it is given; a mask that marks nothing says nothing."""
+    mask = np.zeros(SIZE, bool)
+    mask[10:30, 12:42] = True
+    given = predictor.predict(embedding, mask=mask)
+    assert close(given, predictor.predict(embedding, mask=mask, box=[12, 10, 42, 30]))
+    assert close(given, predictor.predict(embedding, mask=mask[::2, ::2], box=[12, 10, 42, 30]))
+    assert not close(given, predictor.predict(embedding, mask=mask, points=[[20, 20]]))
+    with pytest.raises(PromptError, match="the mask is empty"):
+        predictor.predict(embedding, mask=np.zeros(SIZE, bool))
+
+
+def test_a_name_is_no_model_and_a_picture_no_embedding(predictor, picture):
+    for make in (ImagePredictor, Stream, lambda name: VideoSession(name, picture[None])):
+        with pytest.raises(InputError, match=r"a model is needed, not its name: masklet\.load\('nano'\)"):
+            make("nano")
+    with pytest.raises(InputError, match=r"predict takes what embed\(picture\) gives, not ndarray"):
+        predictor.predict(picture, points=[(1, 2)])
 
 
 def test_many_boxes_at_once_equal_one_by_one(predictor, embedding):

@@ -5,10 +5,8 @@ Source: SAM 2 paper, section 4; official `sam2_image_predictor.py`.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.errors import InputError, OutputError, PromptError
+from masklet.checkpoints import expect_model, save_tensors
+from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image, read_own_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
 from masklet.model.network import FED_BACK_LIMIT, Network
+from masklet.ops.boxes import mask_boxes
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points
 from masklet.predict.close_look import look_closer
@@ -55,26 +55,12 @@ class ImageEmbedding:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write to a safetensors file, in one step. Raises `OutputError` where it cannot be written."""
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         tensors = {name: maps.contiguous().cpu() for name, maps in vars(self.features).items()}
         if self.picture is not None:
             tensors["picture"] = torch.from_numpy(np.ascontiguousarray(self.picture))
         height, width = map(str, self.size)
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            save_file(
-                tensors,
-                partial,
-                metadata={"height": height, "width": width, "model": self.model, "weights": self.weights},
-            )
-            os.replace(partial, path)
-        except (SafetensorError, OSError) as error:
-            with suppress(OSError):
-                partial.unlink()
-            raise OutputError(f"cannot write {path}: {error}") from error
+        notes = {"height": height, "width": width, "model": self.model, "weights": self.weights}
+        save_tensors(tensors, Path(path), notes)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> ImageEmbedding:
@@ -130,6 +116,7 @@ class ImagePredictor:
         fill_hole_area: int = 0,
         remove_speck_area: int = 0,
     ) -> None:
+        expect_model(model)
         self.model = model
         self.stability_fallback = stability_fallback
         self.close_look = model.config.close_look if close_look is None else close_look
@@ -177,10 +164,14 @@ class ImagePredictor:
 
         points: (n, 2) x, y in the picture's pixels; labels: (n,) 1 object, 0 not the object; box: (4,) x0, y0, x1, y1;
         boxes: (b, 4), each an object of its own; mask: (H, W) bool, a mask to be improved, of the picture's size or, at
-        another scale, of its proportions; mask_logits: `low_res` of an earlier answer, one mask per object, to be
-        refined; multimask: three readings or a single mask. The result has b rows, 1 but for `boxes`. Raises
-        `PromptError`.
+        another scale, of its proportions, which without points or a box comes with the box around it; mask_logits:
+        `low_res` of an earlier answer, one mask per object, to be refined (by itself best with multimask=False);
+        multimask: three readings or a single mask. The result has b rows, 1 but for `boxes`. Raises `PromptError`.
         """
+        if not isinstance(embedding, ImageEmbedding):
+            raise InputError(f"predict takes what embed(picture) gives, not {type(embedding).__name__}")
+        if mask is not None and points is None and box is None and boxes is None:
+            box = _box_around(mask, embedding.size)  # models trained on points and boxes make little of a mask alone
         points_on_model = self._points(embedding, points, labels, box, boxes)
         earlier = self._earlier_logits(embedding, mask, mask_logits)
         if points_on_model is None and earlier is None:
@@ -319,6 +310,16 @@ class ImagePredictor:
         if logits.shape[-2:] != (side, side):
             raise PromptError(f"mask_logits are {side} x {side} for this picture; got {tuple(logits.shape)}")
         return logits
+
+
+def _box_around(mask: ArrayLike, size: Size) -> NDArray[np.float32]:
+    """The box (4,) around a mask, in the pixels of a picture of `size`, whatever the mask's own scale."""
+    given = Prompt.of(mask=mask).mask
+    assert given is not None
+    if not given.any():
+        raise PromptError("the mask is empty; mark some of the object, or prompt with points or a box")
+    height, width = given.shape
+    return mask_boxes(given) * np.array([size.width / width, size.height / height] * 2, np.float32)
 
 
 def _check_proportions(mask: NDArray[np.bool_], size: Size) -> None:

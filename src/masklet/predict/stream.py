@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masklet.checkpoints import expect_model
 from masklet.errors import PromptError
 from masklet.io.frame_source import FrameSource
 from masklet.io.images import read_own_image
@@ -28,6 +29,7 @@ class Stream:
     """
 
     def __init__(self, model: Network, *, policy: TrackingPolicy = DEFAULT) -> None:
+        expect_model(model)
         self.model = model
         self.policy = policy
         self._session: VideoSession | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from masklet.checkpoints import expect_model
 from masklet.errors import InputError, PromptError
 from masklet.io.frames import open_frames
 from masklet.model.image_encoder import ImageFeatures
@@ -56,6 +57,7 @@ class VideoSession:
     def __init__(self, model: Network, source: Any, *, keep: Keep = "all", policy: TrackingPolicy = DEFAULT) -> None:
         if keep not in ("all", "window"):
             raise InputError(f"keep is 'all' or 'window', not {keep!r}")
+        expect_model(model)
         self.model = model
         self.frames = open_frames(source, revisit=keep == "all")
         self.size = self.frames.size
