@@ -68,8 +68,7 @@ def test_resuming_repeats_the_very_same_steps(stills, tmp_path, precision):
     resumed = Run.resume(tmp_path / "halted", PACE)
     assert resumed.step == 4
     model = resumed.train()
-    noted, wanted = losses(tmp_path / "halted"), losses(tmp_path / "whole")
-    assert (noted[:5], noted[5:]) == (wanted[:5], wanted[4:]), "the step that was lost is noted again"
+    assert losses(tmp_path / "halted") == losses(tmp_path / "whole")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
 

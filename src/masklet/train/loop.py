@@ -53,7 +53,7 @@ class Pace:
     save_every: int = 200
     print_every: int = 20
     picture_every: int = 200
-    save_minutes: float = 10.0
+    save_minutes: float = 3.0
     workers: int = 1
     tensorboard: bool = False
 

@@ -266,13 +266,16 @@ def _rebuild(kind: Any, value: Any) -> Any:
         raise ValueError(f"{value!r} is none of {', '.join(map(repr, arguments))}")
     if isinstance(kind, type) and is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{name: _rebuild_field(name, hints[name], item) for name, item in value.items()})
+        return kind(**{name: _rebuild_field(name, hints, item) for name, item in value.items()})
     if kind in _PLAIN and type(value) not in _PLAIN[kind]:
         raise ValueError(f"{value!r} is not of the type {kind.__name__}")
     return value
 
 
-def _rebuild_field(name: str, kind: Any, value: Any) -> Any:
+def _rebuild_field(name: str, hints: dict[str, Any], value: Any) -> Any:
+    if name not in hints:
+        raise ValueError(f"there is no {name!r} among {', '.join(hints)}")
+    kind = hints[name]
     try:
         return _rebuild(kind, value)
     except ValueError as error:

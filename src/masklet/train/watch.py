@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from masklet.errors import DeviceError
+from masklet.io.output import atomic_file
 from masklet.train.pictures import compare
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch.utils.tensorboard import SummaryWriter
 
     from masklet.data.batches import ClipBatch
@@ -40,6 +44,8 @@ class Watch:
         self._collected: list[dict[str, float]] = []
         self._num_pictures = 0
         self._since = time.monotonic()
+        if run.rank == 0:
+            _forget(run.folder / "log.jsonl", run.step)
 
     def note(self, stage: Stage, last: int, rate: float, report: StepReport) -> None:
         """Take down one step; print and write when it is time.
@@ -80,6 +86,17 @@ class Watch:
         self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
 
 
+def _forget(log: Path, step: int) -> None:
+    """Leave out of a log what a killed run noted after `step`, its last state: it is done again, and noted again."""
+    if not log.exists():
+        return
+    lines = log.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if len(kept) < len(lines):
+        with atomic_file(log) as file:
+            file.writelines(kept)
+
+
 def steps_left(recipe: Recipe, step: int) -> float:
     """The steps after `step`, counted in steps like the last one: those of stages with more pixels count for more."""
     done, left = 0, 0.0
@@ -101,10 +118,9 @@ def _pixels(stage: Stage) -> float:
 def progress_line(step: int, steps: int, stage: str, means: dict[str, float], speed: float, left: float) -> str:
     """Where a run stands, for a person: step, loss, IoU of the main kinds of decoding, pictures a second, time left."""
     overlaps = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()) if name.startswith("iou/"))
-    hours, minutes = divmod(int(left / 60), 60)
-    return (
-        f"{step}/{steps} {stage}  loss {means['loss']:.4f}  {overlaps}  {speed:.1f} img/s  {hours}:{minutes:02d} left"
-    )
+    hours, minutes = divmod(math.ceil(left / 60), 60)
+    time_left = f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min left"
+    return f"{step}/{steps} {stage}  loss {means['loss']:.4f}  {overlaps}  {speed:.1f} img/s  {time_left}"
 
 
 def mean_scalars(steps: list[dict[str, float]]) -> dict[str, float]:
