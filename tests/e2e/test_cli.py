@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from colour_network import ColourNetwork
+from masklet import __version__
 from masklet.cli import main
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png, write_index_png
@@ -234,6 +235,11 @@ def test_help_and_no_arguments_load_no_torch() -> None:
     )
     for command in ("segment", "track", "models", "demo"):
         assert command in done.stdout
+
+
+def test_the_version_is_told(capsys) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"masklet {__version__}\n"
 
 
 def test_an_unknown_option_is_a_usage_error(capsys) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,11 +19,29 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="masklet",
-    help="Segment anything in pictures and track it through video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from masklet import __version__
+
+        typer.echo(f"masklet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Segment anything in pictures and track it through video."""
+
+
 app.command("segment")(segment.segment)
 app.command("track")(track.track)
 app.command("everything")(everything.everything)
