@@ -14,7 +14,7 @@ from masklet.errors import InputError
 from masklet.eval.charts import curve_svg
 from masklet.eval.examples import Example, worst_of
 from masklet.eval.page import write_page
-from masklet.eval.report import Curve, Report, Row, read_report, rows_table, summary_table, write_report
+from masklet.eval.report import Curve, Report, Row, read_report, rows_table, summary_table, unlike, write_report
 from masklet.eval.running import measure_all
 
 CURVE = Curve("J&F by clicks", "clicks", "mean", {"J&F": [(1.0, 0.5), (2.0, 0.6), (3.0, 0.9)]})
@@ -45,6 +45,19 @@ class Tags(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_figures_of_other_things_are_not_compared_without_a_word(tmp_path):
+    same = replace(REPORT, settings={"model": "large", "clips": ["cat"]})
+    assert unlike(REPORT, same) == ""
+    assert unlike(REPORT, OTHER) == "not of the same things: of 2 rows here and 1 there they share 1"
+    asked = [replace(REPORT, settings=REPORT.settings | {"prompt": prompt}) for prompt in ("mask", "3-click")]
+    assert unlike(*asked) == "not of the same things: prompt is 'mask' here, '3-click' there"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(summary_table(*asked))
+    assert "not of the same things" in console.file.getvalue()
+    write_page(asked[0], tmp_path / "report.html", (), asked[1])
+    assert "prompt is &#x27;mask&#x27; here" in (tmp_path / "report.html").read_text()
 
 
 def test_reports_are_read_as_they_were_written(tmp_path):

@@ -152,7 +152,7 @@ def _measured(measure: Any, out: Path, processes: int | None, quiet: bool) -> tu
     from masklet.eval.running import measure_all
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    clock = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    clock = TimeElapsedColumn(), TextColumn("so far,"), TimeRemainingColumn(), TextColumn("left")
     with Progress(*columns, *clock, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("measuring", total=len(measure.items))
         return measure_all(measure, out, processes, lambda item: progress.advance(task))

@@ -11,7 +11,7 @@ from typing import Any
 
 from masklet.eval.charts import curve_svg
 from masklet.eval.examples import Example
-from masklet.eval.report import Report, Row
+from masklet.eval.report import Report, Row, unlike
 from masklet.io.documents import write_text
 
 STYLE_FILE = "page.css"
@@ -27,7 +27,10 @@ def write_page(report: Report, path: Path, examples: Sequence[Example] = (), oth
         _rows(report, other),
         _settings(report),
     ]
-    beside = f", compared with {escape(other.label)}" if other is not None else ""
+    beside = ""
+    if other is not None:
+        warning = unlike(report, other)
+        beside = f", compared with {escape(other.label)}{escape(f' ({warning})' if warning else '')}"
     write_text(
         path,
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title>'

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+PROTOCOL = ("counting", "prompt", "mode", "rounds", "clicks", "min_area", "whole")
+"""Settings without which two reports' figures do not compare, whatever the models are."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One object or picture with its figures, by column."""
@@ -89,6 +93,19 @@ def read_report(path: str | Path) -> Report:
         raise InputError(f"{path} is not a report of masklet eval: {error}") from error
 
 
+def unlike(report: Report, other: Report) -> str:
+    """Why the figures of two reports are of different things, for a person; "" where nothing says that they are."""
+    reasons = [
+        f"{key} is {report.settings[key]!r} here, {other.settings[key]!r} there"
+        for key in PROTOCOL
+        if key in report.settings and key in other.settings and report.settings[key] != other.settings[key]
+    ]
+    ours, theirs = ({row.name for row in one.rows} for one in (report, other))
+    if ours != theirs:
+        reasons.append(f"of {len(ours)} rows here and {len(theirs)} there they share {len(ours & theirs)}")
+    return f"not of the same things: {'; '.join(reasons)}" if reasons else ""
+
+
 def summary_table(report: Report, other: Report | None = None) -> Table:
     """The means as a table for the terminal, beside another report's and the difference."""
     from rich.table import Table
@@ -99,6 +116,7 @@ def summary_table(report: Report, other: Report | None = None) -> Table:
     if other is not None:
         table.add_column(other.label, justify="right")
         table.add_column("difference", justify="right")
+        table.caption = unlike(report, other) or None
     for name, value in report.summary.items():
         cells = [name, f"{value:.4f}"]
         if other is not None:
