@@ -25,7 +25,11 @@ PICTURE = paint([(8, 8, 40, 40, RED), (72, 16, 112, 64, GREEN)])
 
 def test_a_picture_is_recorded_with_a_number_for_each_mask(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "things.png")
-    recorded = everything_to_folder(ColourNetwork(), tmp_path / "things.png", tmp_path / "out", preset="fast")
+    told = []
+    recorded = everything_to_folder(
+        ColourNetwork(), tmp_path / "things.png", tmp_path / "out", preset="fast", on_points=lambda *of: told.append(of)
+    )
+    assert told[-1] == (256, 256) and told == sorted(told)
     found = json.loads(recorded.masklets.read_text())
     assert (found["name"], found["size"], found["model"]) == ("things.png", [128, 128], "colours")
     assert [item["id"] for item in found["objects"]] == [1, 2, 3]

@@ -44,7 +44,8 @@ def everything(
     options = {name: value for name, value in given.items() if value is not None}
     network = load(model, device=device, image_size=image_size)
     if is_picture(Path(source)):
-        recorded = everything_to_folder(network, source, out, **options)
+        with frame_progress("finding", quiet=quiet, unit="points") as on_points:
+            recorded = everything_to_folder(network, source, out, on_points=on_points, **options)
     else:
         rules = MaskletRules(max_objects=max_objects, look_every=every)
         with frame_progress("finding and tracking", quiet=quiet) as on_frame:

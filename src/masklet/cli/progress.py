@@ -1,4 +1,4 @@
-"""A progress bar over frames, with frames a second and the time left."""
+"""A progress bar over frames, or whatever else comes one by one, with so many a second and the time left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def frame_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+def frame_progress(title: str, *, quiet: bool, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """A bar on the terminal; yields what to call after each frame: how many are done, and of how many (None: unknown).
 
     It goes to standard error, so that standard output holds results alone.
@@ -33,7 +33,7 @@ def frame_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int | 
     def on_frame(done: int, total: int | None) -> None:
         progress.start()  # not before: an error about the source or the model comes without a bar
         speed = progress.tasks[task].finished_speed or progress.tasks[task].speed
-        progress.update(task, completed=done, total=total, rate=f"{speed:.1f} frames/s" if speed else "")
+        progress.update(task, completed=done, total=total, rate=f"{speed:.1f} {unit}/s" if speed else "")
 
     try:
         yield on_frame

@@ -13,7 +13,7 @@ from masklet.checkpoints import DEFAULT_MODEL, load
 from masklet.io.images import read_image
 from masklet.model.network import Network
 from masklet.predict.everything_options import choose_options
-from masklet.predict.mask_finder import FoundMask, MaskFinder
+from masklet.predict.mask_finder import FoundMask, MaskFinder, OnPoints
 from masklet.types import Size
 
 
@@ -60,13 +60,19 @@ class FoundMasks:
 
 
 def everything(
-    image: Any, model: Network | str = DEFAULT_MODEL, *, preset: str = "default", **changes: Any
+    image: Any,
+    model: Network | str = DEFAULT_MODEL,
+    *,
+    preset: str = "default",
+    on_points: OnPoints | None = None,
+    **changes: Any,
 ) -> FoundMasks:
     """Find and mask everything in a picture, by prompting the model with a grid of points.
 
     image: a path, PIL image, array or tensor, see `masklet.io.images.read_image`; model: from `masklet.load`, or a name
-    or file for it; preset: "fast", "default" or "thorough"; changes: any of `EverythingOptions` by name, such as
-    `points_per_side=16` or `pred_iou_thresh=0.7`. Thresholds are the official ones, but lower for small models.
+    or file for it; preset: "fast", "default" or "thorough"; on_points: called now and then with how many points were
+    tried, and of how many; changes: any of `EverythingOptions` by name, such as `points_per_side=16` or
+    `pred_iou_thresh=0.7`. Thresholds are the official ones, but lower for small models.
     Full-size masks are packed batch by batch, so that memory does not grow with their number.
 
     Raises `InputError` for a picture that cannot be read, an unknown preset or option, or a value out of range.
@@ -75,5 +81,5 @@ def everything(
     picture = read_image(image)
     network = model if isinstance(model, Network) else load(model)
     options = choose_options(preset, changes, network.config)
-    found = MaskFinder(network, options).find(picture)
+    found = MaskFinder(network, options).find(picture, on_points=on_points)
     return FoundMasks(Size(*picture.shape[:2]), tuple(found))

@@ -31,8 +31,9 @@ def everything_to_folder(
 ) -> RecordedEverything:
     """Find everything in a picture and write `overlay.png`, `masks.png` and `masklets.json` into the folder `out`.
 
-    options: preset and changes, as of `masklet.everything`. Masks are numbered from 1, best first; where they overlap,
-    `masks.png` and the overlay show the smallest, `masklets.json` holds each whole. Raises `InputError`, `OutputError`.
+    options: preset, changes and `on_points`, as of `masklet.everything`. Masks are numbered from 1, best first; where
+    they overlap, `masks.png` and the overlay show the smallest, `masklets.json` holds each whole. Raises `InputError`,
+    `OutputError`.
     """
     picture = read_image(image)
     found = everything(picture, model, **options)

@@ -6,7 +6,7 @@ until it is judged and packed. Source: SAM paper, appendix B; official `automati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL
 from masklet.predict.pixels import at_full_size, picture_pixels
 from masklet.types import Size
+
+OnPoints = Callable[[int, int], None]
+"""Called with how many points were tried, and of how many."""
 
 MAX_LOGITS_AT_ONCE = 2**24
 """Pixels of full-size masks held at one time: 64 MB, 54 masks of 640 x 480."""
@@ -83,18 +86,29 @@ class MaskFinder:
         self.stability_fallback = stability_fallback
 
     @torch.no_grad()
-    def find(self, image: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> list[FoundMask]:
+    def find(
+        self, image: NDArray[np.uint8], where: NDArray[np.bool_] | None = None, on_points: OnPoints | None = None
+    ) -> list[FoundMask]:
         """The masks of a picture, uint8 RGB [H W 3]; with `where`, [H W], of points on its true pixels only.
 
-        Best first: by predicted IoU or, where there are crops, those of the smallest first.
+        on_points: called now and then with how many points were tried, and of how many. Best first: by predicted IoU
+        or, where there are crops, those of the smallest first.
         """
         size = image.shape[0], image.shape[1]
         crops = crop_windows(size, self.options.crop_n_layers, self.options.crop_overlap_ratio)
+        grids = [self._points(crop, where) for crop in crops]
+        done, total = 0, sum(map(len, grids))
         found: list[FoundMask] = []
-        for crop in crops:
-            points = self._points(crop, where)
-            if len(points):
-                found += self._search(self._view(image, crop), points)
+        for crop, points in zip(crops, grids, strict=True):
+            if not len(points):
+                continue
+            view, seen = self._view(image, crop), list[FoundMask]()
+            for batch in _batches(points, self.options.points_per_batch):
+                seen += self._search(view, batch)
+                done += len(batch)
+                if on_points is not None:
+                    on_points(done, total)
+            found += _without_doubles(seen, [mask.iou for mask in seen], self.options.box_nms_thresh)
         if len(crops) == 1:
             return found
         nearness = [-float(np.prod(mask.crop.size)) for mask in found]
@@ -116,14 +130,8 @@ class MaskFinder:
         guide = seen if self.model.config.guided_edges else None
         return _View(crop, features, self.model.condition(features, None), (image.shape[0], image.shape[1]), guide)
 
-    def _search(self, view: _View, points: NDArray[np.float32]) -> list[FoundMask]:
-        """The masks of all points of one crop, each thing once, best first."""
-        found: list[FoundMask] = []
-        for batch in _batches(points, self.options.points_per_batch):
-            found += self._search_batch(view, batch)
-        return _without_doubles(found, [mask.iou for mask in found], self.options.box_nms_thresh)
-
-    def _search_batch(self, view: _View, xy: NDArray[np.float32]) -> Iterator[FoundMask]:
+    def _search(self, view: _View, xy: NDArray[np.float32]) -> Iterator[FoundMask]:
+        """The masks of a batch of points of one crop."""
         low_res, iou = self._decode(view, xy, None, multimask=self.options.multimask_output)
         xy = xy.repeat(low_res.shape[1], axis=0)
         low_res, iou = low_res.flatten(0, 1), iou.flatten()
