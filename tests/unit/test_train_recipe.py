@@ -158,6 +158,7 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
         ("fixed_statistics", 1, "stages: fixed_statistics: 1 is not of the type bool"),
         ("name", None, "stages: name: None is not of the type str"),
         ("parts", [], "stages: the stage '128 first prompts' needs a part with a weight above 0"),
+        ("num_steps", 5, "stages: there is no 'num_steps' among name, steps, lr, parts"),
         ("lr", -1e-4, "stages: lr of a stage is 0 or more, not -0.0001"),
         ("steps", 0, "stages: steps of a stage is at least 1, not 0"),
         ("warmup", -1, "stages: warmup of a stage is 0 or more, not -1"),
