@@ -15,6 +15,14 @@ Points = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
+def parse_points(texts: list[str] | None, *, alone: bool) -> list[tuple[float, float, int]]:
+    """All points; alone: without a box or a mask that says where the object is. Raises `typer.BadParameter`."""
+    points = [parse_point(text) for text in texts or []]
+    if alone and points and not any(label for _, _, label in points):
+        raise typer.BadParameter("these points say only what the object is not: add a --point X,Y on it, or a --box")
+    return points
+
+
 def parse_point(text: str) -> tuple[float, float, int]:
     """ "X,Y" or "X,Y,LABEL" as x, y, label. Raises `typer.BadParameter`."""
     numbers = _numbers(text, "a point is X,Y or X,Y,LABEL, such as 120,80 or 120,80,0", (2, 3))

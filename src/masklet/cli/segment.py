@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model
-from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_point
+from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_points
 
 
 def segment(
@@ -28,8 +28,8 @@ def segment(
 
     Writes overlay.png to look at, masks.png (object numbers, DAVIS palette) and masklets.json (COCO RLE and scores).
     """
-    points = [parse_point(text) for text in point or []]
     boxes = [parse_box(text) for text in box or []]
+    points = parse_points(point, alone=not boxes)
     if not points and not boxes:
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model
-from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_point
+from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_points
 
 
 def track(
@@ -42,8 +42,8 @@ def track(
     """
     if reverse and both:
         raise typer.BadParameter("--reverse and --both exclude each other")
-    points = [parse_point(text) for text in point or []]
     corners = parse_box(box) if box is not None else None
+    points = parse_points(point, alone=corners is None and mask is None and prompts is None)
     if not points and corners is None and mask is None and prompts is None:
         raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
 
