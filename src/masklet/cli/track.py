@@ -67,18 +67,8 @@ def track(
             on_frame=on_frame,
         )
     if not quiet:
-        for number, frames in sorted(recorded.unseen.items()):
-            typer.echo(f"object {number} was not to be seen on frames {_as_runs(frames)}", err=True)
+        for number, runs in sorted(recorded.unseen.items()):
+            frames = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+            typer.echo(f"object {number} was not to be seen on frames {frames}", err=True)
         for path in (recorded.overlay, recorded.masks, recorded.masklets):
             typer.echo(str(path))
-
-
-def _as_runs(numbers: list[int]) -> str:
-    """Whole numbers for a person to read: 3-5, 9."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ", ".join("-".join(map(str, run)) for run in runs)

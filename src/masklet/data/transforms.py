@@ -103,8 +103,7 @@ class Augmentation:
         if generator.random() < self.flip:
             sides[0] = -sides[0]
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        longer = max(size)
-        proportions = np.diag([size.width / longer, size.height / longer])
+        proportions = np.diag([size.width, size.height])
         tilt = turn @ np.array([[1.0, np.tan(lean)], [0.0, 1.0]])
         linear = np.linalg.inv(proportions) @ tilt @ proportions @ np.diag(sides)
         to_picture = np.diag([size.width, size.height, 1.0])

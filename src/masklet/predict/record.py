@@ -51,13 +51,13 @@ the official package fills in video."""
 class Recorded:
     """Where results are: the overlay (PNG or mp4), the index mask or folder of them, and `masklets.json`.
 
-    unseen: of a clip, the numbers of the frames on which an object was tracked and found to be absent, by object.
+    unseen: of a clip, by object, the runs of frames (first, last) on which it was tracked and found to be absent.
     """
 
     overlay: Path
     masks: Path
     masklets: Path
-    unseen: dict[int, list[int]] = field(default_factory=dict, kw_only=True)
+    unseen: dict[int, list[tuple[int, int]]] = field(default_factory=dict, kw_only=True)
 
 
 def segment_to_folder(
@@ -205,7 +205,7 @@ class ClipRecorder:
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
                 self._writer.add(frame, object_id, mask, presence=presence)
                 if not mask.any():
-                    self.recorded.unseen.setdefault(object_id, []).append(frame)
+                    self._note_unseen(frame, object_id)
         except BaseException:
             self._writer.discard(frame)
             file.unlink(missing_ok=True)
@@ -213,6 +213,13 @@ class ClipRecorder:
         if not self._writer.index_masks:
             self._remove_earlier(but=file.name)
         self._writer.index_masks.append(file.name)
+
+    def _note_unseen(self, frame: int, object_id: int) -> None:
+        runs = self.recorded.unseen.setdefault(object_id, [])
+        if runs and runs[-1][1] == frame - 1:
+            runs[-1] = (runs[-1][0], frame)
+        else:
+            runs.append((frame, frame))
 
     def _drawn(self, frame: int, masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint8]:
         """The frame with its masks, and the prompts that were given on it."""
