@@ -105,6 +105,13 @@ def test_the_command_takes_a_clip(model, tmp_path, capsys):
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 5
 
 
+def test_a_stack_of_pictures_is_a_clip(model, tmp_path):
+    first, *others = [Image.fromarray(frame) for frame in moving_square(3)]
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+    assert run("everything", tmp_path / "stack.tif", *LOOSE, "--model", model, "--out", tmp_path, "--quiet") == 0
+    assert len(list((tmp_path / "masks").iterdir())) == 3
+
+
 def test_a_broken_clip_is_told_after_its_good_frames_were_saved(model, tmp_path, capsys):
     noise = list(np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8))
     whole = write_clip(tmp_path / "clip.mp4", noise, options={"bf": "0"}, muxer_options={"movflags": "faststart"})

@@ -162,6 +162,13 @@ def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work
         track_to_folder(model, np.stack(moving_square(2)), PROMPTS, tmp_path / "file")
 
 
+def test_a_stack_is_not_taken_for_its_first_picture_without_a_word(model, tmp_path) -> None:
+    pages = [Image.new("RGB", (64, 48), (40 * number, 0, 0)) for number in range(3)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=r"stack\.tif holds 3 pictures.*`masklet track`"):
+        segment_to_folder(model, tmp_path / "stack.tif", tmp_path, points=[(8, 8)])
+
+
 def test_what_is_read_is_not_written_over(model, tmp_path) -> None:
     with VideoWriter(tmp_path / "overlay.mp4", Size(48, 64), 24) as writer:
         for frame in moving_square(7):

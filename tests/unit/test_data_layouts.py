@@ -498,21 +498,19 @@ def test_yolo_lines_are_objects_of_their_own_picture(tmp_path, generator):
         dataset.clip(0, generator, 2)
 
 
-YOLO_SPLITS = ("train", "val", "test")
-
-
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("train2017", "val2017")], ids=["plain", "with years"])
 @pytest.mark.parametrize("place", ["{kind}/{split}", "{split}/{kind}"], ids=["ultralytics", "roboflow"])
-def test_of_yolo_only_what_is_to_be_trained_on_is_opened(tmp_path, generator, place):
-    for number, split in enumerate(YOLO_SPLITS):
+def test_of_yolo_only_what_is_to_be_trained_on_is_opened(tmp_path, generator, place, splits):
+    for number, split in enumerate(splits):
         write_picture(tmp_path / place.format(kind="images", split=split) / f"{split}.jpg", 10 * number)
         label = tmp_path / place.format(kind="labels", split=split) / f"{split}.txt"
         label.parent.mkdir(parents=True)
         label.write_text("\ufeff\n0 0 0 0.25 0 0.25 0.5 0 0.5\r\n", encoding="utf-8")
     (tmp_path / "README.roboflow.txt").write_text("Exported for everybody.")
-    assert [len(open_dataset(tmp_path, train_lists=listed)) for listed in (True, False)] == [1, 3]
-    for path in (tmp_path, tmp_path / place.format(kind="labels", split="train")):
+    assert [len(open_dataset(tmp_path, train_lists=listed)) for listed in (True, False)] == [1, len(splits)]
+    for path in (tmp_path, tmp_path / place.format(kind="labels", split=splits[0])):
         clip = open_dataset(path).clip(0, generator, 1)
-        assert clip.name.endswith("train.jpg")
+        assert clip.name.endswith(f"{splits[0]}.jpg")
         assert ((clip.masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
 
 

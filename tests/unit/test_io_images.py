@@ -148,6 +148,9 @@ def test_missing_and_damaged_files_are_named(tmp_path) -> None:
         read_image(tmp_path / "text.jpg")
     with pytest.raises(InputError, match="cannot read"):
         read_image(tmp_path)
+    (tmp_path / "clip.MP4").write_bytes(b"\0\0\0\x20ftypisom")
+    with pytest.raises(InputError, match=r"clip\.MP4 is a video, not a picture; `masklet track`"):
+        read_image(tmp_path / "clip.MP4")
 
 
 def test_planar_16_bit_tiff_is_refused_since_pillow_garbles_it(tmp_path) -> None:

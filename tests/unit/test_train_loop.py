@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -16,7 +17,7 @@ from masklet.errors import DeviceError, InputError, MaskletError, OutputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import DivergedError, Pace, Run, _for_use, saved_model
+from masklet.train.loop import DivergedError, Pace, Run, _for_use, begin, resume, saved_model
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
@@ -48,6 +49,14 @@ def test_a_run_leaves_a_model_that_loads(stills, tmp_path):
     pixels = torch.zeros(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(loaded.encode(pixels).stride16, model.encode(pixels).stride16, atol=2e-2, rtol=2e-2)
+
+
+def test_folders_may_be_named_as_text(stills, tmp_path):
+    folder = str(tmp_path / "run")
+    assert begin(stills_recipe(stills, 2), folder, PACE) == Path(folder) / "model.safetensors"
+    assert resume(folder, PACE) == Path(folder) / "model.safetensors"
+    assert saved_model(folder)[1] == "2 of 2 steps"
+    assert load_recipe(str(tmp_path / "run" / "recipe.json")) == stills_recipe(stills, 2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16 encoder"])

@@ -13,7 +13,10 @@ from masklet.cli.prompt_options import Quiet
 
 def everything(
     source: Annotated[
-        str, typer.Argument(metavar="IMAGE|CLIP", help="A picture; or a video file, a folder of pictures, or a glob.")
+        str,
+        typer.Argument(
+            metavar="IMAGE|CLIP", help="A picture; or a video file, a stack or folder of pictures, or a glob."
+        ),
     ],
     preset: Annotated[
         str | None, typer.Option("--preset", help="fast, default or thorough.  [default: default; fast for a clip]")
@@ -36,14 +39,14 @@ def everything(
     """
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress
-    from masklet.io.frames import is_picture
+    from masklet.io.frames import is_still
     from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
     from masklet.predict.everything_video import MaskletRules
 
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
     network = load(model, device=device, image_size=image_size)
-    if is_picture(Path(source)):
+    if is_still(Path(source)):
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
             recorded = everything_to_folder(network, source, out, on_points=on_points, **options)
     else:

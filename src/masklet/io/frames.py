@@ -21,7 +21,7 @@ from masklet.types import Size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "is_picture", "open_frames"]
+__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "is_picture", "is_still", "open_frames"]
 
 
 def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
@@ -104,5 +104,10 @@ def _open_files(name: str, files: list[Path]) -> FrameSource:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether that is the file of a single picture, by its suffix."""
+    """Whether that is a file of pictures, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def is_still(path: Path) -> bool:
+    """Whether that is the file of a single picture rather than a stack of them. Raises `InputError` if damaged."""
+    return is_picture(path) and len(Pages(path)) == 1

@@ -27,6 +27,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Files that count as pictures in a folder, whatever the case of their letters."""
 
+_VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
+"""Files that are now and then handed in where a picture is meant."""
+
 _PAGED = ("TIFF", "PNG", "WEBP")
 """Formats whose pages are pictures in their own right: a JPEG's may be previews, and a GIF is read as a video."""
 
@@ -115,6 +118,13 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise InputError(f"no such picture: {path}") from error
     except InputError:
         raise
+    except Image.UnidentifiedImageError as error:
+        if path.suffix.lower() not in _VIDEO_SUFFIXES:
+            raise InputError(f"cannot read {path} as a picture: {error}") from error
+        raise InputError(
+            f"{path} is a video, not a picture; `masklet track` and `masklet everything` take videos, as does "
+            "masklet.VideoSession"
+        ) from error
     # Pillow reports damage as any of these, by format
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read {path} as a picture: {error}") from error

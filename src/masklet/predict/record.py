@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from masklet.errors import OutputError, PromptError
 from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
-from masklet.io.images import read_image
+from masklet.io.images import Pages, read_image
 from masklet.io.masklets import MaskletsWriter, read_index_masks
 from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
@@ -77,6 +78,12 @@ def segment_to_folder(
     """
     folder = make_folder(out)
     array = read_image(image)
+    if (pages := len(Pages(image))) > 1:
+        warnings.warn(
+            f"{image} holds {pages} pictures, of which the first is segmented; `masklet track` follows objects through "
+            "all of them",
+            stacklevel=2,
+        )
     predictor = ImagePredictor(model, fill_hole_area=MENDED_AREA, remove_speck_area=MENDED_AREA)
     several = len(boxes) > 1
     found = predictor.predict(

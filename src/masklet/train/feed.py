@@ -52,9 +52,7 @@ class Feed(Dataset[tuple[Part, ClipBatch]]):
         self.stage = stage
         self.seed = seed
         self.first_step = first_step
-        self._batches = [
-            self._open(part, number, cache, rank, world_size) for number, part in enumerate(stage.parts)
-        ]
+        self._batches = [self._open(part, number, cache, rank, world_size) for number, part in enumerate(stage.parts)]
 
     def __getitem__(self, index: int) -> tuple[Part, ClipBatch]:
         weights = np.array([part.weight for part in self.stage.parts])

@@ -66,6 +66,10 @@ class Pace:
             )
 
 
+EVERY_DAY = Pace()
+"""What runs go at where nobody says otherwise."""
+
+
 class Run:
     """A training run in a folder of its own.
 
@@ -74,14 +78,20 @@ class Run:
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu", *, started: bool = True
+        self,
+        recipe: Recipe,
+        folder: str | os.PathLike[str],
+        pace: Pace,
+        device: torch.device | str = "cpu",
+        *,
+        started: bool = True,
     ) -> None:
         """started: take the weights that the recipe starts from, which a state to be loaded would only replace.
 
         Raises `DeviceError` for a device that is not there, and where TensorBoard is wanted and not installed.
         """
         self.recipe = recipe
-        self.folder = folder
+        self.folder = Path(folder)
         self.pace = pace
         self.rank, self.world_size = _join_processes(str(device))
         if pace.tensorboard and self.rank == 0:
@@ -104,14 +114,16 @@ class Run:
             self.batch_loss = nn.parallel.DistributedDataParallel(self.batch_loss, find_unused_parameters=True)
 
     @staticmethod
-    def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Run:
+    def begin(
+        recipe: Recipe, folder: str | os.PathLike[str], pace: Pace = EVERY_DAY, device: torch.device | str = "cpu"
+    ) -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
         A run whose data, device or weights to start from are refused leaves nothing behind. Raises `OutputError` where
         the folder cannot be written.
         """
         check_sources(recipe)
-        if (folder / "state.pt").exists():
+        if (Path(folder) / "state.pt").exists():
             raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
         run = Run(recipe, folder, pace, device)
         if run.rank == 0:
@@ -120,13 +132,13 @@ class Run:
         return run
 
     @staticmethod
-    def resume(folder: Path, pace: Pace, device: torch.device | str | None = None) -> Run:
+    def resume(folder: str | os.PathLike[str], pace: Pace = EVERY_DAY, device: torch.device | str | None = None) -> Run:
         """Go on with the run in `folder`, as if it had never been interrupted.
 
         device: None for the kind that it ran on. Raises `InputError` where the folder holds no run, or a recipe that
         was edited beyond what a run can bear.
         """
-        recipe, state = _read_run(folder)
+        recipe, state = _read_run(Path(folder))
         run = Run(recipe, folder, pace, device or state.get("device", "cpu"), started=False)
         run._load_state(state)
         return run
@@ -270,11 +282,12 @@ class Run:
             group.update(setting)
 
 
-def saved_model(folder: Path) -> tuple[Network, str]:
+def saved_model(folder: str | os.PathLike[str]) -> tuple[Network, str]:
     """The model of a run as it was last saved, as `Run.result` would give it, and how far it had come.
 
     Raises `InputError` where `folder` holds no run, or a damaged one.
     """
+    folder = Path(folder)
     recipe, state = _read_run(folder)
     weights = state["average"]["weights"] if state["average"] else state["model"]
     return _for_use(recipe, weights, state.get("blended") or {}, folder), f"{state['step']} of {recipe.num_steps} steps"
@@ -354,12 +367,14 @@ def _load_weights(model: Network, weights: dict[str, Tensor], folder: Path | Non
         ) from error
 
 
-def begin(recipe: Recipe, folder: Path, pace: Pace, device: torch.device | str = "cpu") -> Path:
+def begin(
+    recipe: Recipe, folder: str | os.PathLike[str], pace: Pace = EVERY_DAY, device: torch.device | str = "cpu"
+) -> Path:
     """Train by a recipe in a new folder; the file the model is in at the end."""
     return _train_to_file(Run.begin(recipe, folder, pace, device))
 
 
-def resume(folder: Path, pace: Pace, device: torch.device | str | None = None) -> Path:
+def resume(folder: str | os.PathLike[str], pace: Pace = EVERY_DAY, device: torch.device | str | None = None) -> Path:
     """Train on in the folder of a run; the file the model is in at the end."""
     return _train_to_file(Run.resume(folder, pace, device))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -240,15 +241,15 @@ def _check_not_negative(record: object, *names: str) -> None:
             raise InputError(f"{name} of a {type(record).__name__.lower()} is 0 or more, not {value}")
 
 
-def save_recipe(recipe: Recipe, path: Path) -> None:
+def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     """Write a recipe as JSON that a person can read and edit."""
-    path.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    Path(path).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read what `save_recipe` wrote. Raises `InputError` naming the file and the field that does not fit."""
     try:
-        recipe: Recipe = _rebuild(Recipe, json.loads(path.read_text()))
+        recipe: Recipe = _rebuild(Recipe, json.loads(Path(path).read_text()))
         return recipe
     except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
         raise InputError(f"{path} is not a recipe that this version can read: {error}") from error

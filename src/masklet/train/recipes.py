@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from pathlib import Path
 
 from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
 from masklet.config import SAM21_BASE_PLUS, ModelConfig
@@ -25,13 +25,13 @@ WORTH_PACKING = 4
 
 
 def finetune(
-    data: Path,
+    data: str | os.PathLike[str],
     start: str = "nano",
     *,
     steps: int = 500,
     frames: int = 1,
     image_size: int | None = None,
-    images: Path | None = None,
+    images: str | os.PathLike[str] | None = None,
     max_stride: int = 4,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
@@ -59,8 +59,8 @@ def finetune(
     annotator = Annotator(corrections=1 if small else 3)
     if small and frames == 1:  # a box says most of what a small model needs to be told
         annotator = replace(annotator, mask_share=0.0, box_share=0.8, box_jitter=0.05)
-    pictures = None if images is None else str(images)
-    source = Source(str(data), images=pictures, max_stride=max_stride)
+    pictures = None if images is None else os.fspath(images)
+    source = Source(os.fspath(data), images=pictures, max_stride=max_stride)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
     drawn = steps * accumulate * clips
     part = Part(
@@ -95,7 +95,9 @@ def config_of(name_or_path: str) -> ModelConfig:
     return config or recognise(state, path, hint=name_or_path)
 
 
-def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21_BASE_PLUS) -> Recipe:
+def paper_full(
+    stills: str | os.PathLike[str], clips: str | os.PathLike[str], start: str, model: ModelConfig = SAM21_BASE_PLUS
+) -> Recipe:
     """The paper's full training (SAM 2, table 12b), for 256 GPUs; batches of stills and of clips take turns.
 
     stills: a tenth of SA-1B; clips: SA-V, without its automatic masklets; start: a network pretrained on SA-1B as in
@@ -107,15 +109,15 @@ def paper_full(stills: Path, clips: Path, start: str, model: ModelConfig = SAM21
     at most 48 masks, which do not overlap and are repeated to fill the 64; and as in `mose_finetune`.
     """
     # The paper draws 15.2% of its batches from SA-1B and 70% from SA-V; without the internal clips that is 18 to 82.
-    pictures = Part((Source(str(stills)),), objects=64, weight=0.178)
-    videos = Part((Source(str(clips), kinds=("manual",)),), frames=8, objects=3, weight=0.822)
+    pictures = Part((Source(os.fspath(stills)),), objects=64, weight=0.178)
+    videos = Part((Source(os.fspath(clips), kinds=("manual",)),), frames=8, objects=3, weight=0.822)
     stage = Stage("full", 150_000, 3e-4, (pictures, videos), PAPER_VIDEO, warmup=15_000, final=0.0)
     optimiser = OptimiserConfig(vision_lr_factor=0.2, layer_decay=0.9)
     return Recipe("paper-full", model, (stage,), optimiser, start=start, precision="bfloat16", checkpointing=True)
 
 
 def mose_finetune(
-    data: Path, start: str = "sam2.1-base-plus", num_gpus: int = 8, num_clips: int | None = None
+    data: str | os.PathLike[str], start: str = "sam2.1-base-plus", num_gpus: int = 8, num_clips: int | None = None
 ) -> Recipe:
     """Meta's released fine-tuning configuration for MOSE, for eight 80 GB GPUs: 40 epochs, two draws a clip in each.
 
@@ -134,7 +136,7 @@ def mose_finetune(
 
     Source: `sam2.1_hiera_b+_MOSE_finetune.yaml`.
     """
-    source = Source(str(data))
+    source = Source(os.fspath(data))
     num_clips = len(open_bare(source)) if num_clips is None else num_clips
     steps_per_epoch = -(-2 * num_clips // num_gpus)  # rounded up: the official sampler repeats clips to fill the last
     part = Part((source,), frames=8, objects=3)

@@ -15,7 +15,7 @@ from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io import davis, sav_folder
-from masklet.io.annotations import Annotations
+from masklet.io.annotations import Annotations, Frame
 from masklet.io.documents import read_json
 from masklet.io.files import walk_files
 from masklet.io.formats import coco, read_annotations, recognise, yolo
@@ -30,7 +30,7 @@ LOOKED_FOR = (
 )
 
 TRAIN_FOLDER, OTHER_FOLDERS = "train", frozenset(("val", "valid", "validation", "test"))
-"""Folders that YOLO data sets are split into; what lies in the others is not trained on."""
+"""Folders that YOLO data sets are split into, the year left out; what lies in the others is not trained on."""
 
 NUM_SOUGHT = 100
 """A folder holds the pictures of an annotation file if one of so many is there."""
@@ -111,10 +111,14 @@ def _open_annotations(
 
 def _to_train_on(annotations: Annotations) -> Annotations:
     """Of data in folders `train` and `val`, `valid` or `test`, what is in `train`."""
-    folders = {frame.path.partition("/")[0] for frame in annotations.frames}
+
+    def split(frame: Frame) -> str:
+        return frame.path.partition("/")[0].rstrip("0123456789")  # such as train2017
+
+    folders = {split(frame) for frame in annotations.frames}
     if TRAIN_FOLDER not in folders or not folders & OTHER_FOLDERS:
         return annotations
-    kept = (frame for frame in annotations.frames if frame.path.startswith(f"{TRAIN_FOLDER}/"))
+    kept = (frame for frame in annotations.frames if split(frame) == TRAIN_FOLDER)
     return Annotations(tuple(kept), annotations.categories)
 
 
