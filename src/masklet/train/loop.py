@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class Run:
             self.model, recipe.checkpointing, recipe.precision
         )
         if self.world_size > 1:
+            # It costs a copy of a few small gradients, and there is nothing that anybody could do about it.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             # A batch need not touch every part of the network: stills leave the memory alone.
             self.batch_loss = nn.parallel.DistributedDataParallel(self.batch_loss, find_unused_parameters=True)
 
