@@ -185,6 +185,27 @@ def test_cut_outs_are_whole_objects_and_show_no_old_background():
     assert np.mean(reds) > 0.9  # the bar that the edge cuts off is avoided
 
 
+@pytest.mark.parametrize("soft_body", [False, True])
+@pytest.mark.parametrize("side", [200, 130, 60, 25])
+def test_what_was_shrunk_is_painted_within_its_outline(side, soft_body):
+    """A square of 200 pixels on a green ground, cut out so closely that its edges are those of the sprite."""
+    frame, mask = np.full((240, 240, 3), (0, 255, 0), np.uint8), np.zeros((240, 240), np.uint8)
+    mask[20:220, 20:220] = 1
+    frame[mask == 1] = (250, 20, 20)
+    sprite = cut_out(Clip(frame[None], mask[None], "square"), 1).shrunk(side)
+    poses = prepare_rgba(sprite, soft_body=soft_body)[None]
+    height, width = poses.shape[1:3]
+    turn = np.array([[0.9, -0.4, 128], [0.4, 0.9, 128], [0, 0, 1]]) @ [[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]]
+    elastic = np.zeros((1, 4, 4, 2), np.float32) if soft_body else None
+    scene, painted = np.zeros((256, 256, 3), np.uint8), np.zeros((256, 256), np.uint8)
+    Layer(poses, turn[None], 1, elastic).paint(scene, painted, 0)
+    true_area = (min(side, 200) * np.sqrt(0.9**2 + 0.4**2)) ** 2
+    assert painted.sum() == pytest.approx(true_area, rel=0.1)
+    around = cv2.dilate(painted, np.ones((5, 5)))
+    assert not scene[around == 0].any(), "nothing is painted that the mask does not hold"
+    assert (scene[painted == 1][:, 1] < 40).all(), "and nothing of the old ground"
+
+
 def test_pictures_without_objects_are_passed_over():
     """One picture in five has an object."""
     mostly_empty = Joined([Black()] * 16 + [Stills()])

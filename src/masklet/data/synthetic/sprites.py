@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -41,9 +41,16 @@ class Sprite:
         if scale > 0.8:
             return self
         height, width = (max(3, round(length * scale)) for length in self.alpha.shape)
-        colour = cv2.resize(self.colour, (width, height), interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(self.alpha, (width, height), interpolation=cv2.INTER_AREA)
-        return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+        inside = (self.alpha > 127).astype(np.uint8) * 255
+        alone = cv2.bitwise_and(self.colour, cv2.merge([inside] * 3))
+        colour, alone, alpha, share = (
+            np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            for part in (self.colour, alone, self.alpha, inside)
+        )
+        # The edge is a mean of the object's pixels, not of those around it as well.
+        seen = share > 0
+        colour[seen] = np.minimum(alone[seen] * (255 / share[seen, None]), 255).astype(np.uint8)
+        return _with_margin(colour, alpha, (MARGIN,) * 4)  # the one it had shrank as well
 
 
 class SpriteSource(Protocol):
@@ -152,10 +159,15 @@ def _cut(
     window = (slice(low[1], high[1]), slice(low[0], high[0]))
     left, top = (int(length) for length in MARGIN + low - corner)
     right, bottom = (int(length) for length in MARGIN + corner + size - high)
-    sides = (top, bottom, left, right)
-    alpha = cv2.copyMakeBorder(mask[window].astype(np.uint8) * 255, *sides, cv2.BORDER_CONSTANT, value=0)
-    colour = cv2.copyMakeBorder(frame[window], *sides, cv2.BORDER_REPLICATE)
-    return Sprite(np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8))
+    return _with_margin(frame[window], mask[window].astype(np.uint8) * 255, (top, bottom, left, right))
+
+
+def _with_margin(colour: NDArray[Any], alpha: NDArray[Any], sides: tuple[int, int, int, int]) -> Sprite:
+    """A sprite of colours and opacities with so many clear pixels around them."""
+    return Sprite(
+        np.asarray(cv2.copyMakeBorder(colour, *sides, cv2.BORDER_REPLICATE), np.uint8),
+        np.asarray(cv2.copyMakeBorder(alpha, *sides, cv2.BORDER_CONSTANT, value=0), np.uint8),
+    )
 
 
 def _steady_movement(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
