@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from masklet.cli.sav import app
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Frame, ObjectMask
 from masklet.io.frames import open_frames
 from masklet.io.sav import SavMasklets, read_sav, write_sav
@@ -85,9 +85,11 @@ def test_frames_are_extracted_once(training_folder, tmp_path, fps, numbers):
 def test_extraction_broken_off_is_done_again(training_folder, tmp_path):
     half = tmp_path / "frames/.sav_1.part"
     half.mkdir(parents=True)
-    (half / "00000.jpg").write_bytes(b"half")
+    for number in (0, 1):  # as a run at 24 a second leaves them
+        (half / f"{number:05d}.jpg").write_bytes(b"half")
     assert Extraction(tmp_path / "frames", 6)(training_folder / "sav_1.mp4") == 4
     assert Image.open(tmp_path / "frames/sav_1/00000.jpg").size == (SIZE.width, SIZE.height)
+    assert len(list((tmp_path / "frames/sav_1").iterdir())) == 4
     assert not half.exists()
 
 
@@ -114,6 +116,16 @@ def test_drawing_refuses_masklets_of_another_video(training_folder, tmp_path):
     long = SavMasklets("x", "manual", SIZE, 40, (0,), ((encode_rle(INSIDE),),) * 9)
     with pytest.raises(InputError, match="ends before annotated frame 4"):
         draw_video(video, [long], tmp_path / "drawn.mp4")
+
+
+def test_a_video_is_not_written_over_by_what_is_made_of_it(training_folder):
+    video = training_folder / "sav_1.mp4"
+    before = video.read_bytes()
+    with pytest.raises(OutputError, match=r"sav_1\.mp4 would be written over"):
+        write_sav_video(video, own_clip([0, 1]), training_folder, "sav_1")
+    with pytest.raises(OutputError, match=r"sav_1\.mp4 would be written over"):
+        draw_video(video, [read_sav(training_folder / "sav_1_manual.json")], video)
+    assert video.read_bytes() == before
 
 
 def own_clip(numbers: list[int]) -> Annotations:

@@ -88,8 +88,8 @@ def choose_videos(videos: Sequence[SavVideo], ids: Sequence[str]) -> list[SavVid
 def count_video(video: SavVideo) -> SavCount:
     """How much one video holds. Raises `InputError` for a damaged annotation file."""
     if video.frames is not None or video.objects:
-        frames = sum(1 for _ in video.frames.glob("*.jpg")) if video.frames else 0
-        annotated = {path.name for folder in video.objects for path in folder.glob("*.png")}
+        frames = sum(1 for _ in video.frames.glob("[!.]*.jpg")) if video.frames else 0
+        annotated = {path.name for folder in video.objects for path in folder.glob("[!.]*.png")}
         return SavCount(frames=frames, annotated_frames=len(annotated), manual=len(video.objects))
     masklets = video.masklets()
     numbers: dict[Kind, int] = {found.kind: len(found.object_ids) for found in masklets}
@@ -103,7 +103,7 @@ def count_video(video: SavVideo) -> SavCount:
 
 def _find_extracted(root: Path) -> list[SavVideo]:
     ids = sorted(
-        {path.name for name in (FRAME_FOLDER, MASK_FOLDER) for path in (root / name).glob("*") if path.is_dir()}
+        {path.name for name in (FRAME_FOLDER, MASK_FOLDER) for path in (root / name).glob("[!.]*") if path.is_dir()}
     )
     if not ids:
         raise InputError(f"{root / FRAME_FOLDER} and {root / MASK_FOLDER} hold no folders of videos")
@@ -111,7 +111,7 @@ def _find_extracted(root: Path) -> list[SavVideo]:
         SavVideo(
             video_id,
             frames=root / FRAME_FOLDER / video_id if (root / FRAME_FOLDER / video_id).is_dir() else None,
-            objects=tuple(sorted(path for path in (root / MASK_FOLDER / video_id).glob("*") if path.is_dir())),
+            objects=tuple(sorted(path for path in (root / MASK_FOLDER / video_id).glob("[!.]*") if path.is_dir())),
         )
         for video_id in ids
     ]

@@ -15,7 +15,7 @@ from masklet.io.annotations import Annotations, Frame
 from masklet.io.draw import draw_masks
 from masklet.io.formats.sav import as_masklets, every_fourth
 from masklet.io.frames import open_frames
-from masklet.io.output import make_folder
+from masklet.io.output import make_folder, spare_source
 from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
 from masklet.ops.rle import decode_rle
@@ -56,6 +56,7 @@ class Extraction:
         if target.is_dir():
             return 0
         partial = target.with_name(f".{target.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)  # it may hold frames of another rate
         make_folder(partial)
         stride = VIDEO_FPS // self.fps
         count = 0
@@ -70,8 +71,10 @@ class Extraction:
 def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Path) -> int:
     """Write an mp4 of the annotated frames, six a second, with all masklets drawn; returns how many frames.
 
-    Raises `InputError` where the annotations are of another video's size or have frames that the video has not.
+    Raises `InputError` where the annotations are of another video's size or have frames that the video has not,
+    `OutputError` where `out` cannot be written or is the video itself.
     """
+    spare_source(video, Path(out))
     source = open_frames(video)
     for found in masklets:
         if found.size != source.size:
@@ -96,11 +99,13 @@ def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, v
 
     source: the frames, whatever `open_frames` takes; annotations: of this clip alone, the file names of its frames
     being their numbers. Every fourth frame's masks are kept, as SA-V annotates. Returns the two paths. Raises
-    `InputError` where sizes or frame numbers do not fit the video, or no frame 0, 4, 8, ... is annotated.
+    `InputError` where sizes or frame numbers do not fit the video, or no frame 0, 4, 8, ... is annotated, and
+    `OutputError` where the source would be written over.
     """
     folder = make_folder(folder)
-    frames = open_frames(source)
     video = folder / f"{video_id}.mp4"
+    spare_source(source, video)
+    frames = open_frames(source)
     count = _write_mp4(frames, video)
     masklets = sav_masklets(annotations, video_id, count)
     if masklets.size != frames.size:

@@ -110,7 +110,7 @@ class SavFolder:
         self, video: SavVideo, num_frames: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[Masklet]]:
         assert video.frames is not None
-        names = sorted({path.stem for folder in video.objects for path in folder.glob("*.png")})
+        names = sorted({path.stem for folder in video.objects for path in folder.glob("[!.]*.png")})
         if not names:
             raise InputError(f"{video.frames} has no masks: there is no PNG in {', '.join(map(str, video.objects))}")
 
