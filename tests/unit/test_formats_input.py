@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
 from masklet.io.formats import FORMATS, read_annotations, recognise, write_annotations
+from masklet.io.palette import write_index_png
 from masklet.io.sav import read_sav
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.types import Size
@@ -66,7 +68,6 @@ def only_mask(annotations: Annotations) -> ObjectMask:
         ({"segmentation": [[1, 1, 5, 5, 20, 1]]}, r"annotation 7: polygon corner \(20, 1\) lies outside"),
         ({"segmentation": [[1, 1, 5, 5]]}, "annotation 7: a polygon needs at least 3"),
         ({"segmentation": [[1, 1, 5, 5, 3]]}, "annotation 7: a polygon is numbers"),
-        ({"segmentation": []}, "annotation 7: no polygon"),
     ],
 )
 def test_damaged_coco_names_the_annotation(tmp_path, changes, words):
@@ -90,7 +91,8 @@ def test_damaged_ytvis_names_the_annotation(tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ({"shape_type": "circle"}, "shape 0: a circle encloses no area"),
+        ({"shape_type": "line"}, "shape 0: a line encloses no area"),
+        ({"shape_type": "circle"}, "shape 0: a circle has two points, its centre and one on it; got 4"),
         ({"points": [[1, 1], [2, 2], [40, 2]]}, r"shape 0: polygon corner \(40, 2\)"),
         ({"shape_type": "mask", "mask": "!!!"}, "shape 0: its mask is no PNG"),
         ({"label": None}, "shape 0: 'label' cannot be"),
@@ -151,6 +153,67 @@ def test_labelme_rectangles_and_groups(tmp_path):
     assert mask.object_id == 4
     assert mask.mask.sum() == BLOCK.sum() + 1
     assert mask.mask[BLOCK].all() and mask.mask[0, 0]
+
+
+def test_labelme_circles_are_round(tmp_path):
+    contents = labelme({"shape_type": "circle", "points": [[6, 5], [6, 1]]})
+    area = only_mask(read_annotations(saved(tmp_path, contents))).mask.sum()
+    assert area == pytest.approx(np.pi * 4**2, rel=0.1)
+
+
+def test_numbered_pictures_are_a_clip_only_where_each_shape_tells_which_object_it_is(tmp_path):
+    for number, group in enumerate((4, 4)):
+        saved(tmp_path, labelme({"group_id": group}), f"{number:05d}.json")
+    assert list(read_annotations(tmp_path).clips) == [tmp_path.name]
+    saved(tmp_path, labelme({"group_id": None}), "00002.json")
+    found = read_annotations(tmp_path)
+    assert not found.clips and len(found.stills) == 3
+
+
+def test_lines_of_yolo_are_no_objects_of_a_clip(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number:06d}.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
+        Image.new("L", (12, 10)).save(tmp_path / f"{number:06d}.jpg")
+    found = read_annotations(tmp_path)
+    assert not found.clips and len(found.stills) == 3
+
+
+@pytest.mark.parametrize("segmentation", [[], None, {}])
+def test_boxes_among_the_masks_of_coco_are_passed_over_with_a_word(tmp_path, segmentation):
+    contents = coco()
+    contents["annotations"].append({"id": 8, "image_id": 1, "category_id": 2, "segmentation": segmentation})
+    path = saved(tmp_path, contents)
+    with pytest.warns(UserWarning, match=r"file\.json: 1 annotations have no segmentation"):
+        found = read_annotations(path)
+    assert only_mask(found).object_id == 7
+    contents["annotations"].pop(0)
+    with pytest.raises(InputError, match="has boxes only: none of its 1 annotations"):
+        read_annotations(saved(tmp_path, contents))
+
+
+def test_davis_with_its_lists_and_youtube_with_its_index_are_recognised(tmp_path):
+    for place in ("JPEGImages/bear", "Annotations/bear", "ImageSets/2017"):
+        (tmp_path / place).mkdir(parents=True)
+    Image.new("RGB", (12, 10)).save(tmp_path / "JPEGImages/bear/00000.jpg")
+    write_index_png(tmp_path / "Annotations/bear/00000.png", BLOCK.astype(np.uint8))
+    (tmp_path / "ImageSets/2017/train.txt").write_text("bear\n")
+    (tmp_path / "meta.json").write_text('{"videos": {}}')
+    assert recognise(tmp_path) == "davis"
+    assert list(read_annotations(tmp_path).clips) == ["bear"]
+
+
+def test_masklets_of_clips_of_one_name_stay_apart(tmp_path):
+    frame = Frame("00050.jpg", SIZE, (ObjectMask(1, encode_rle(BLOCK)),), "cam")
+    for day in ("day1", "day2"):
+        write_annotations(Annotations((frame,)), tmp_path / day, "masklets")
+        (tmp_path / day / "cam.json").rename(tmp_path / day / "masklets.json")
+    write_annotations(Annotations((replace(frame, clip="other"),)), tmp_path, "masklets")
+    found = read_annotations(tmp_path)
+    assert {name: [frame.name for frame in frames] for name, frames in found.clips.items()} == {
+        "day1/cam": ["00050.jpg"],
+        "day2/cam": ["00050.jpg"],
+        "other": ["00050.jpg"],
+    }
 
 
 def test_coco_takes_uncompressed_rle_and_crowds(tmp_path):

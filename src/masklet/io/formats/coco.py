@@ -6,6 +6,7 @@ picture, and `track_id` (or, as in CocoVID, `instance_id`) of an annotation. Sou
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def recognise(path: Path, contents: Any) -> bool:
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
-    """Read a COCO JSON file; the pictures themselves are not needed.
+    """Read a COCO JSON file; the pictures themselves are not needed. Annotations without a mask are passed over.
 
     Raises `InputError` naming the annotation where ids do not match or a mask is malformed.
     """
@@ -49,7 +50,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             raise InputError(f"{path}: two images have the id {number}")
         pictures[number] = picture
     masks: dict[int, list[ObjectMask]] = defaultdict(list)
+    boxes = 0
     for annotation in member(contents, "annotations", list, str(path)):
+        if isinstance(annotation, dict) and not annotation.get("segmentation"):
+            boxes += 1  # as many tools write one among masks
+            continue
         where = f"{path}, annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
         number = member(annotation, "image_id", int, where)
         if number not in pictures:
@@ -57,6 +62,10 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         size = size_of(pictures[number], f"{path}, image {number}")
         object_id = _object_id(annotation, in_clip=_in_clip(pictures[number], clips), place=len(masks[number]) + 1)
         masks[number].append(_read_mask(annotation, object_id, names, size, where))
+    if boxes and not any(masks.values()):
+        raise InputError(f"{path} has boxes only: none of its {boxes} annotations has a segmentation")
+    if boxes:
+        warnings.warn(f"{path}: {boxes} annotations have no segmentation and are passed over", stacklevel=3)
     ordered = _in_order(list(pictures.values()), clips)
     frames = [_read_frame(picture, tuple(masks[picture["id"]]), clips, path) for picture in ordered]
     return Annotations(tuple(frames), categories)

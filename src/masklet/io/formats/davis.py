@@ -24,7 +24,9 @@ LARGEST_ID = 65535
 
 
 def recognise(path: Path, contents: Any) -> bool:
-    """Whether the folder holds PNG files and no other kind of annotation."""
+    """Whether the folder holds PNG files and no other kind of annotation, or is the root of a data set."""
+    if (path / "Annotations").is_dir():  # which has lists and other files beside its masks
+        return any(walk_files(path / "Annotations", ".png"))
     return path.is_dir() and contents is None and any(walk_files(path, ".png")) and not any(walk_files(path, ".txt"))
 
 

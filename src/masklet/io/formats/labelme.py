@@ -26,6 +26,7 @@ from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
 CAPACITY = Capacity(polygons=True)
+CIRCLE_CORNERS = 64
 VERSION = "5.5.0"
 """The version of LabelMe whose files these are; it knows masks and group ids."""
 
@@ -36,14 +37,20 @@ def recognise(path: Path, contents: Any) -> bool:
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
-    """Read a LabelMe file, or a folder of them. Raises `InputError` naming the file and shape."""
+    """Read a LabelMe file, or a folder of them; numbered pictures are a clip where each shape has a group id.
+
+    Raises `InputError` naming the file and shape.
+    """
     root = path if path.is_dir() else path.parent
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise InputError(f"no JSON files in {path} or the folders in it")
-    frames = [_read_frame(file, root) for file in files]
+    read = [_read_frame(file, root) for file in files]
+    frames = tuple(frame for frame, _ in read)
+    if all(grouped for _, grouped in read):  # otherwise the same number on two frames means nothing
+        frames = group_clips(list(frames), root.name)
     names = sorted({mask.category for frame in frames for mask in frame.masks})
-    return Annotations(group_clips(frames, root.name), tuple(Category(n, name) for n, name in enumerate(names, 1)))
+    return Annotations(frames, tuple(Category(n, name) for n, name in enumerate(names, 1)))
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
@@ -66,7 +73,8 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     return losses(annotations, CAPACITY) + note
 
 
-def _read_frame(file: Path, root: Path) -> Frame:
+def _read_frame(file: Path, root: Path) -> tuple[Frame, bool]:
+    """A picture with its masks, and whether all of these have a group id, which tells them from others of a clip."""
     contents = read_json(file)
     size = size_of(contents, str(file), "imageHeight", "imageWidth")
     shapes = member(contents, "shapes", list, str(file))
@@ -80,7 +88,8 @@ def _read_frame(file: Path, root: Path) -> Frame:
         _merged(group if isinstance(group, int) else next(free), members, size) for group, members in groups.items()
     ]
     suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
-    return Frame(file.relative_to(root).with_suffix(suffix).as_posix(), size, tuple(masks))
+    frame = Frame(file.relative_to(root).with_suffix(suffix).as_posix(), size, tuple(masks))
+    return frame, all(isinstance(group, int) for group in groups)
 
 
 def _grouped(shape: Any) -> bool:
@@ -106,9 +115,20 @@ def _polygon(shape: Any, where: str) -> tuple[float, ...]:
     if kind == "rectangle" and len(corners) == 2:
         (x0, y0), (x1, y1) = corners
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    elif kind == "circle":
+        if len(corners) != 2:
+            raise InputError(f"{where}: a circle has two points, its centre and one on it; got {len(corners)}")
+        corners = _circle(*corners)
     elif kind != "polygon":
-        raise InputError(f"{where}: a {kind} encloses no area; polygon, rectangle and mask are read")
+        raise InputError(f"{where}: a {kind} encloses no area; polygon, rectangle, circle and mask are read")
     return tuple(corners.ravel().tolist())
+
+
+def _circle(centre: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """A circle about `centre` through `edge` as a polygon of `CIRCLE_CORNERS` corners."""
+    angles = np.linspace(0, 2 * np.pi, CIRCLE_CORNERS, endpoint=False)
+    corners: np.ndarray = centre + np.hypot(*(edge - centre)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return corners
 
 
 def _corners(shape: Any, where: str) -> np.ndarray:

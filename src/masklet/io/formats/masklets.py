@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from masklet.io.output import make_folder
 from masklet.types import Size
 
 CAPACITY = Capacity(categories=False, scores=True, names=False)
+FILE_NAME = "masklets.json"
 SCORES = ("score", "iou", "presence")
 """The scores a file may have, the one that is read first."""
 
@@ -32,12 +35,33 @@ def recognise(path: Path, contents: Any) -> bool:
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a file, or a folder of them; a file named after a picture is a single picture.
 
+    Where several are named alike, such as two cameras' `cam.mp4`, the folders they are in become part of the name.
     Raises `InputError` naming the object and frame that are malformed.
     """
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise InputError(f"no JSON files in {path} or the folders in it")
-    return Annotations(tuple(frame for file in files for frame in _read_frames(file)))
+    read = [(file, _read_frames(file)) for file in files]
+    names = Counter(_name(found) for _, found in read if found)
+    frames: list[Frame] = []
+    for file, found in read:
+        if found and names[_name(found)] > 1:
+            found = [_in_place(frame, file.relative_to(path)) for frame in found]
+        frames += found
+    return Annotations(tuple(frames))
+
+
+def _name(frames: list[Frame]) -> str:
+    """What the only clip or picture of a file is called."""
+    return frames[0].clip or frames[0].name
+
+
+def _in_place(frame: Frame, file: Path) -> Frame:
+    """A frame whose clip or picture is called after its `file`, or the folder of one that is called as we call it."""
+    place = (file.parent if file.name == FILE_NAME else file.with_suffix("")).as_posix()
+    if frame.clip is None:
+        return replace(frame, name=f"{place}/{frame.name}")
+    return replace(frame, clip=f"{place}/{frame.clip}")
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
@@ -48,12 +72,23 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         file = path / f"{frames[0].stem if frames[0].clip is None else name}.json"
         make_folder(file.parent)
         with MaskletsWriter(file, name=name, size=size) as writer:
+            numbers = _numbers(frames)
             for object_id, track in object_tracks(frames).items():
-                for place, mask in enumerate(track):
+                for number, mask in zip(numbers, track, strict=True):
                     scores = {} if mask is None or mask.score is None else {"score": mask.score}
                     pixels = np.zeros(size, bool) if mask is None else mask.mask
-                    writer.add(place, object_id, pixels, **scores)
+                    writer.add(number, object_id, pixels, **scores)
     return losses(annotations, CAPACITY)
+
+
+def _numbers(frames: Sequence[Frame]) -> list[int]:
+    """The numbers of a clip's frames in its video: those they are named by or, where names are none, their places."""
+    stems = [Path(frame.name).stem for frame in frames]
+    if frames[0].clip is not None and all(stem.isdecimal() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(len(frames)))
 
 
 def _read_frames(file: Path) -> list[Frame]:

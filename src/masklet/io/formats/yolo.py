@@ -17,11 +17,11 @@ from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
 from masklet.io.documents import read_text, write_text
 from masklet.io.files import files_below
-from masklet.io.formats.folders import find_picture, group_clips, picture_size
+from masklet.io.formats.folders import find_picture, picture_size
 from masklet.io.polygons import fill_polygons, outline_whole
 from masklet.types import Size
 
-CAPACITY = Capacity(identity=False, polygons=True)
+CAPACITY = Capacity(clips=False, identity=False, polygons=True)
 NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
 
 
@@ -60,7 +60,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     names = names or {number: f"class {number}" for number in range(largest + 1)}
     named = [_named(frame, names, path) for frame in frames]
     categories = tuple(Category(number + 1, name) for number, name in sorted(names.items()))
-    return Annotations(group_clips(named, path.name), categories)
+    return Annotations(tuple(named), categories)
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[str]:
