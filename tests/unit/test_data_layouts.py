@@ -80,6 +80,14 @@ def test_pictures_and_masks_may_lie_in_two_folders(tmp_path, generator):
     assert open_dataset(tmp_path).clip(0, generator, 1).object_ids == (1,)
 
 
+def test_two_pictures_of_one_name_are_told(tmp_path):
+    for name in ("a.jpeg", "a.jpg"):
+        write_picture(tmp_path / "images" / name)
+    write_mask(tmp_path / "masks" / "a.png", rectangle(0, 0, 4, 4))
+    with pytest.raises(InputError, match=r"a\.jpeg and .*a\.jpg have one name"):
+        open_dataset(tmp_path)
+
+
 def test_names_in_capitals_count(tmp_path, generator):
     write_picture(tmp_path / "pairs" / "A.JPG")
     write_mask(tmp_path / "pairs" / "mask.png", rectangle(0, 0, 4, 4))
@@ -288,7 +296,13 @@ def test_sav_of_the_validation_kind(tmp_path, generator):
         write_mask(tmp_path / "Annotations_6fps" / "v1" / "000" / f"{4 * number:05d}.png", rectangle(0, 0, 4, 4))
         if number > 2:
             write_mask(tmp_path / "Annotations_6fps" / "v1" / "001" / f"{4 * number:05d}.png", rectangle(9, 9, 14, 14))
-    clip = open_dataset(tmp_path).clip(0, generator, 5)
+    # What other programs leave behind is no video, no object and no frame.
+    (tmp_path / "Annotations_6fps" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "Annotations_6fps" / "v1" / ".trash").mkdir()
+    (tmp_path / "Annotations_6fps" / "v1" / "000" / "._00000.png").write_bytes(b"of a file system")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 1
+    clip = dataset.clip(0, generator, 5)
     assert clip.object_ids == (1, 2)
     assert [(mask == 2).any() for mask in clip.masks].count(True) == 2
 
@@ -356,6 +370,20 @@ def test_sa1b_draws_masks_that_do_not_overlap(tmp_path, generator):
     assert drawn == {(1, 3), (2, 3)}
     whole = next(clip for _ in range(30) if 1 in (clip := dataset.clip(0, generator, 1)).object_ids)
     assert (whole.masks[0] == 1).sum() == 400
+
+
+def test_pictures_that_are_called_like_those_of_sa1b_may_be_of_another_layout(tmp_path, generator):
+    write_picture(tmp_path / "sa_lamp.jpg")
+    shape = {"label": "lamp", "points": [[0, 0], [9, 0], [9, 9]], "shape_type": "polygon"}
+    record = {"imagePath": "sa_lamp.jpg", "imageWidth": 32, "imageHeight": 24, "shapes": [shape]}
+    (tmp_path / "sa_lamp.json").write_text(json.dumps(record))
+    assert open_dataset(tmp_path).clip(0, generator, 1).object_ids == (1,)
+
+
+def test_what_lies_beside_sa1b_is_none_of_its_pictures(tmp_path):
+    write_sa1b(tmp_path)
+    (tmp_path / "info.json").write_text("{}")
+    assert len(open_dataset(tmp_path)) == 1
 
 
 def test_bad_sa1b_names_the_file(tmp_path, generator):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts import open_dataset
-from masklet.data.reading import is_shaded, read_index_mask
+from masklet.data.reading import is_shaded, read_index_mask, read_index_masks
 from masklet.errors import InputError
 from masklet.io.palette import read_index_png
 from masklet.types import Size
@@ -141,6 +141,17 @@ def test_255_beside_low_numbers_is_void(tmp_path, numbers, kept):
     Image.fromarray(mask).save(tmp_path / "a.png")
     read = read_index_mask(tmp_path / "a.png", SIZE)
     assert np.array_equal(read, np.where(np.isin(mask, kept or numbers), mask, 0))
+
+
+def test_void_is_void_on_every_frame_of_a_clip(tmp_path):
+    """On the second frame the object has left, and the border of doubt stays."""
+    masks = np.zeros((3, *SIZE), np.uint8)
+    masks[:, 10:20, 20:60] = 255
+    masks[::2, 30:40, 20:60] = 1
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, mask in zip(paths, masks, strict=True):
+        Image.fromarray(mask).save(path)
+    assert [np.unique(mask).tolist() for mask in read_index_masks(paths, SIZE)] == [[0, 1], [0], [0, 1]]
 
 
 def test_no_mask_of_the_shared_data_is_refused(shared_dir):

@@ -195,7 +195,8 @@ def test_what_was_shrunk_is_painted_within_its_outline(side, soft_body):
     sprite = cut_out(Clip(frame[None], mask[None], "square"), 1).shrunk(side)
     poses = prepare_rgba(sprite, soft_body=soft_body)[None]
     height, width = poses.shape[1:3]
-    turn = np.array([[0.9, -0.4, 128], [0.4, 0.9, 128], [0, 0, 1]]) @ [[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]]
+    to_middle = [[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]]
+    turn = np.array([[0.9, -0.4, 128], [0.4, 0.9, 128], [0, 0, 1]]) @ to_middle
     elastic = np.zeros((1, 4, 4, 2), np.float32) if soft_body else None
     scene, painted = np.zeros((256, 256, 3), np.uint8), np.zeros((256, 256), np.uint8)
     Layer(poses, turn[None], 1, elastic).paint(scene, painted, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.io import frame_source
 from masklet.io.frames import open_frames
+from masklet.io.images import Pages
 
 
 def _picture(value: int, height: int = 6, width: int = 8) -> np.ndarray:
@@ -164,6 +166,18 @@ def test_the_pages_of_one_file_are_frames(tmp_path, name) -> None:
     assert len(frames) == 5
     for number in (4, 0, 2):
         np.testing.assert_array_equal(frames[number], pages[number])
+    unpickled = pickle.loads(pickle.dumps(frames))
+    np.testing.assert_array_equal(unpickled[3], pages[3])
+
+
+def test_a_stack_is_opened_once_however_many_pages_are_read(tmp_path, monkeypatch) -> None:
+    pages = [Image.fromarray(np.full((12, 16, 3), 40 * number, np.uint8)) for number in range(5)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    opened: list[str] = []
+    really_open = Image.open
+    monkeypatch.setattr(Image, "open", lambda path: opened.append(str(path)) or really_open(path))
+    assert [int(page[0, 0, 0]) for page in Pages(tmp_path / "stack.tif")] == [0, 40, 80, 120, 160]
+    assert len(opened) == 2, "to count its pages, and to read them"
 
 
 def test_previews_behind_a_picture_are_no_frames(tmp_path) -> None:

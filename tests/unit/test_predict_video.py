@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from masklet.errors import PromptError
 from masklet.predict import video
 from masklet.predict.video import VideoSession
+from masklet.types import Prompt
 from tiny import tiny_clip, tiny_model
 
 POINT = {"points": [[10, 20]]}
@@ -49,6 +51,21 @@ def test_the_second_pass_begins_before_the_latest_first_prompt_even_one_of_the_f
     assert [result.frame for result in results] == [*range(3, 14), *range(8, -1, -1)]
     assert frames_of(results, 2) == [*range(9, 14), *range(8, -1, -1)]
     assert all(result.object_ids for result in results)
+
+
+def test_an_iterable_is_tracked_the_same_once_its_end_is_known(model, clip):
+    session = VideoSession(model, (frame for frame in clip[:8]))
+    session.add(1, 0, **POINT)
+    first, second = ([found.logits for found in session.propagate()] for _ in range(2))
+    assert len(first) == session.num_frames == 8
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_many_prompts_are_placed_without_a_picture_of_each(model, clip, monkeypatch):
+    session = VideoSession(model, clip)
+    monkeypatch.setattr(session, "preview", lambda frame: pytest.fail("masks were brought to full size"))
+    session.place(1, 3, Prompt.of(**POINT))
+    assert session.object_ids == (1,)
 
 
 def test_a_first_pass_that_ends_without_objects_is_the_only_one(model, clip):

@@ -28,9 +28,7 @@ class ClipBatch:
 
     def to(self, device: torch.device | str) -> ClipBatch:
         """The same batch on another device."""
-        return ClipBatch(
-            self.pixels.to(device), self.masks.to(device), self.valid.to(device), self.names
-        )
+        return ClipBatch(self.pixels.to(device), self.masks.to(device), self.valid.to(device), self.names)
 
 
 def collate(

@@ -35,7 +35,21 @@ VOID, FEW_OBJECTS = 255, 64
 
 
 def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
-    """The index mask at `path`, uint8 or uint16 [H W], void pixels as background.
+    """The index mask at `path`, uint8 or uint16 [H W], void pixels as background. Raises as `read_index_masks` does."""
+    return read_index_masks([path], size)[0]
+
+
+def read_index_masks(paths: Sequence[Path], size: Size) -> NDArray[Any]:
+    """The index masks of one clip [t H W], void pixels as background: 255 is void on all frames or on none.
+
+    Raises `InputError` as `_read_mask` does.
+    """
+    masks = np.stack([_read_mask(path, size) for path in paths])
+    return np.where(masks == VOID, masks.dtype.type(0), masks) if _has_void(masks) else masks
+
+
+def _read_mask(path: Path, size: Size) -> NDArray[Any]:
+    """The index mask at `path`, uint8 or uint16 [H W].
 
     Raises `InputError` naming the file: missing, damaged, a colour picture, not of the picture's `size`, or with values
     that shade into each other.
@@ -52,11 +66,14 @@ def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
             "each other, as where edges are smoothed, in a JPEG or in a photograph; save it with a threshold, for "
             "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
         )
-    return np.where(mask == VOID, mask.dtype.type(0), mask) if _has_void(mask) else mask
+    return mask
 
 
 def _has_void(mask: NDArray[Any]) -> bool:
-    """Whether 255 is no object in an index mask: not where it is the only one, nor where all numbers up to it occur."""
+    """Whether 255 is no object in index masks [... H W].
+
+    It is one where it is the only one, and where all numbers up to it occur.
+    """
     if mask.dtype != np.uint8 or not (mask == VOID).any():
         return False
     numbers = np.flatnonzero(np.bincount(mask.ravel(), minlength=VOID + 1)[1:VOID]) + 1

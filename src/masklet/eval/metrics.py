@@ -16,7 +16,6 @@ import numpy as np
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-
     from numpy.typing import ArrayLike, NDArray
 
 BOUNDARY_TOLERANCE = 0.008

@@ -52,7 +52,7 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
     Raises `InputError` for a missing or damaged file and for any other shape or range.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), 0)
+        return _read_file(Path(source))
     if isinstance(source, Image.Image):
         return _from_pil(source, "the picture")
     torch = sys.modules.get("torch")  # a tensor can only be here if torch is
@@ -80,6 +80,7 @@ class Pages(Sequence["NDArray[np.uint8]"]):
         """Raises `InputError` for a missing or damaged file."""
         self.path = Path(path)
         self._number = 1
+        self._open: Image.Image | None = None  # to go on from the page read last: formats are read from their beginning
         with _named_errors(self.path), Image.open(self.path) as image:
             if image.format in _PAGED and (number := getattr(image, "n_frames", 1)) > 1:
                 size = image.size
@@ -90,18 +91,29 @@ class Pages(Sequence["NDArray[np.uint8]"]):
         return self._number
 
     def __getitem__(self, page: Any) -> Any:
-        return _read_file(self.path, range(self._number)[page])
+        with _named_errors(self.path):
+            if self._open is None:
+                self._open = Image.open(self.path)
+            return _read_page(self._open, range(self._number)[page], self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An open file cannot be pickled."""
+        return {**vars(self), "_open": None}
 
 
-def _read_file(path: Path, page: int) -> NDArray[np.uint8]:
+def _read_file(path: Path) -> NDArray[np.uint8]:
     with _named_errors(path), Image.open(path) as image:
-        image.seek(page)
-        if image.format == "TIFF" and _is_planar_16_bit(image):
-            raise InputError(
-                f"{path} keeps the colours of its 16-bit pixels apart, which Pillow reads wrongly: save it with "
-                "interleaved colours, or as 8-bit"
-            )
-        return _from_pil(ImageOps.exif_transpose(image), str(path))
+        return _read_page(image, 0, path)
+
+
+def _read_page(image: Image.Image, page: int, path: Path) -> NDArray[np.uint8]:
+    image.seek(page)
+    if image.format == "TIFF" and _is_planar_16_bit(image):
+        raise InputError(
+            f"{path} keeps the colours of its 16-bit pixels apart, which Pillow reads wrongly: save it with "
+            "interleaved colours, or as 8-bit"
+        )
+    return _from_pil(ImageOps.exif_transpose(image), str(path))
 
 
 def _is_planar_16_bit(image: Image.Image) -> bool:

@@ -22,7 +22,7 @@ from masklet.predict.everything_options import choose_options
 from masklet.predict.mask_finder import MaskFinder, stability_scores
 from masklet.predict.video import VideoSession
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
-from masklet.types import FrameMasks
+from masklet.types import FrameMasks, Prompt
 
 GAP = 0.01
 """Neighbouring masks seldom meet exactly. Strips between them narrower than twice this part of the picture's shorter
@@ -136,7 +136,7 @@ class MaskletSearch:
             if found.area < least_area or (mask & covered).sum() > self.rules.max_covered * found.area:
                 continue
             self._num_found += 1
-            self.session.add(self._num_found, frame, mask=mask)
+            self.session.place(self._num_found, frame, Prompt.of(mask=mask))
             covered |= mask
             room -= 1
             if not room:

@@ -137,7 +137,7 @@ def track_to_folder(
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
     for placed in prompts:
         placed.prompt.check_within(session.size)
-        session.prompt(placed.object_id, placed.frame, placed.prompt)
+        session.place(placed.object_id, placed.frame, placed.prompt)
     total = _num_frames_to_track(session, prompts, direction)
     with ClipRecorder(folder, frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
         for done, masks in enumerate(session.propagate(direction=direction), start=1):

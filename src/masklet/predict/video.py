@@ -65,6 +65,7 @@ class VideoSession:
         self.policy = policy
         self.tracks: dict[int, Track] = {}
         self.features: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._length = self.num_frames  # what is recalled must not change once an iterable's end has been reached
         self._last: tuple[int, bool] | None = None  # the frame tracked last and its direction
 
     @property
@@ -107,9 +108,14 @@ class VideoSession:
         prompt.check_within(self.size)
         return self.prompt(object_id, frame, prompt, replace=replace)
 
-    @torch.no_grad()
     def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
         """`add` with a prompt already made; points may lie outside the picture."""
+        self.place(object_id, frame, prompt, replace=replace)
+        return self.preview(frame)
+
+    @torch.no_grad()
+    def place(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> None:
+        """`prompt` for those who give many: the frame's masks are not brought to full size each time."""
         self._check_frame(frame)
         self._check_window(frame)
         track = self.tracks.get(object_id, Track())
@@ -120,7 +126,6 @@ class VideoSession:
         track.drafts[frame] = self._answer(track, frame, features, prompt)
         track.prompts[frame] = prompt
         self.tracks[object_id] = track
-        return self.preview(frame)
 
     @torch.no_grad()
     def preview(self, frame: int) -> FrameMasks:
@@ -238,7 +243,7 @@ class VideoSession:
 
     def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
         """Tracks with their plans, in batches whose plans have the same shape."""
-        situation = (frame, self.num_frames, reverse, self.policy, self._recent)
+        situation = (frame, self._length, reverse, self.policy, self._recent)
         planned = [(track, track.recall_plan(*situation)) for track in tracks]
 
         def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
@@ -289,7 +294,7 @@ class VideoSession:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
         recalls = []
         if frame in track.visited and track.history:
-            plan = track.recall_plan(frame, self.num_frames, track.visited[frame], self.policy, self._recent)
+            plan = track.recall_plan(frame, self._length, track.visited[frame], self.policy, self._recent)
             recalls = [(track.history, plan)] if plan.maps else []
         return condition_frame(self.model, features, recalls)
 

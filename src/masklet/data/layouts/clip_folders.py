@@ -8,7 +8,7 @@ import numpy as np
 
 from masklet.data.clips import Clip, choose_shown_frames
 from masklet.data.layouts.pairs import MASK_SUFFIXES, files_by_stem
-from masklet.data.reading import read_frames, read_index_mask
+from masklet.data.reading import read_frames, read_index_masks
 from masklet.errors import InputError
 from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
 from masklet.io.images import IMAGE_SUFFIXES
@@ -65,7 +65,7 @@ class ClipFolders:
         )
         frames = read_frames([pairs[number][0] for number in chosen])
         size = Size(*frames.shape[1:3])
-        masks = np.stack([read_index_mask(pairs[number][1], size) for number in chosen])
+        masks = read_index_masks([pairs[number][1] for number in chosen], size)
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
 
 

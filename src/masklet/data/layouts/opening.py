@@ -10,8 +10,8 @@ from masklet.data.clips import ClipDataset
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
 from masklet.data.layouts.clip_folders import ClipFolders
-from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder, files_by_stem
-from masklet.data.layouts.sa1b import Sa1bFolder
+from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder, shown_files
+from masklet.data.layouts.sa1b import Sa1bFolder, is_sa1b
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io import davis, sav_folder
@@ -144,7 +144,8 @@ def _is_sav(path: Path) -> bool:
 
 
 def _is_sa1b(path: Path) -> bool:
-    return _holds_other_than_coco(file for file in walk_files(path, ".json") if file.name.startswith("sa_"))
+    file = next((file for file in walk_files(path, ".json") if file.name.startswith("sa_")), None)
+    return file is not None and is_sa1b(read_json(file))
 
 
 def _holds_other_than_coco(files: Iterator[Path]) -> bool:
@@ -156,8 +157,11 @@ def _holds_other_than_coco(files: Iterator[Path]) -> bool:
 def _is_pairs(path: Path) -> bool:
     if all((path / name).is_dir() for name in SPLIT_FOLDERS):
         return True
-    pictures, masks = files_by_stem(path, IMAGE_SUFFIXES - MASK_SUFFIXES), files_by_stem(path, MASK_SUFFIXES)
+    pictures, masks = (
+        {file.stem for file in shown_files(path, suffixes)}
+        for suffixes in (IMAGE_SUFFIXES - MASK_SUFFIXES, MASK_SUFFIXES)
+    )
     if not pictures or not masks:
         return False
     # PNG files may also be pictures that a JSON file annotates, or drawn by somebody beside them.
-    return bool(pictures.keys() & masks.keys()) or not _documents(path)
+    return bool(pictures & masks) or not _documents(path)

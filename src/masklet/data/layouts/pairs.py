@@ -68,11 +68,24 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    """The files of `folder` with one of `suffixes`, in capitals or not, by their name without it; hidden ones left out.
+    """The files of `folder` with one of `suffixes` by their name without it.
+
+    Raises `InputError` where `folder` is none, or two files have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in shown_files(folder, suffixes):
+        if path.stem in found:
+            raise InputError(f"{found[path.stem]} and {path} have one name: which is it that the mask belongs to?")
+        found[path.stem] = path
+    return found
+
+
+def shown_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """The files of `folder` with one of `suffixes`, in capitals or not, by name; hidden ones left out.
 
     Raises `InputError` where `folder` is none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     shown = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    return {path.stem: path for path in shown if path.suffix.lower() in suffixes}
+    return [path for path in shown if path.suffix.lower() in suffixes]

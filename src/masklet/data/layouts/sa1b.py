@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,15 @@ from masklet.io.images import read_image
 from masklet.types import Size
 
 
+def is_sa1b(contents: Any) -> bool:
+    """Whether the JSON of a file has SA-1B's layout, one `image` with its `annotations`."""
+    return (
+        isinstance(contents, dict)
+        and isinstance(contents.get("image"), dict)
+        and isinstance(contents.get("annotations"), list)
+    )
+
+
 class Sa1bFolder:
     """The stills of a folder of SA-1B, and of the folders below it.
 
@@ -28,7 +38,7 @@ class Sa1bFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.files = sorted(walk_files(self.folder, ".json"))
+        self.files = sorted(file for file in walk_files(self.folder, ".json") if file.name.startswith("sa_"))
         if not self.files:
             raise InputError(f"{self.folder} is empty: looked for pictures sa_1.jpg with annotations sa_1.json")
         for file in self.files:
