@@ -23,6 +23,7 @@ class Worker:
 
     def __init__(self, python: str, package: str, threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        python = os.path.abspath(python) if os.sep in python else python  # it runs in another folder
         self.process = subprocess.Popen(
             [python, "-W", "ignore", str(HERE / "one_side.py"), package],
             stdin=subprocess.PIPE,

@@ -230,3 +230,47 @@ def test_image_protocol(model, tmp_path):
     assert run(*common, "--whole", "--limit", 2, "--out", tmp_path / "whole") == 0
     assert [row["name"] for row in figures(tmp_path / "whole")["rows"]] == ["shot0.jpg/1", "shot2.jpg/1"]
     assert run(*common, "--min-area", 100000, "--out", tmp_path / "none") == 2
+
+
+def test_pictures_that_were_added_are_measured_and_none_twice(model, tmp_path):
+    data, common = tmp_path / "data", ("--model", model, "--clicks", 1, "--quiet", "--processes", 1)
+    data.mkdir()
+    for names in ("acd", "b"):
+        for place, name in enumerate(names):
+            picture, index = scene(place)
+            Image.fromarray(picture).save(data / f"{name}.jpg")
+            write_index_png(data / f"{name}.png", (index == 1).astype(np.uint8))
+        assert run("image", "--data", data, *common, "--out", tmp_path / "out") == 0
+    rows = [row["name"] for row in figures(tmp_path / "out")["rows"]]
+    assert rows == ["a.jpg/1", "b.jpg/1", "c.jpg/1", "d.jpg/1"]
+
+
+def test_objects_that_overlap_all_count(model, tmp_path):
+    picture, _ = scene(0)
+    Image.fromarray(picture).save(tmp_path / "a.jpg")
+    boxes = [(4, 6, 40, 30), (10, 10, 20, 20), (30, 24, 46, 38)]  # the second lies on the first, the third partly
+    corners = [[x0, y0, x1, y0, x1, y1, x0, y1] for x0, y0, x1, y1 in boxes]
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 1, "segmentation": [loop]}
+            for number, loop in enumerate(corners, 1)
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    run("image", "--data", tmp_path / "coco.json", "--model", model, "--clicks", 1, "--out", tmp_path / "out")
+    report = json.loads((tmp_path / "out/items/000000.json").read_text())
+    areas = {record["object_id"]: record["area"] for record in report["objects"]}
+    assert areas == {number: (x1 - x0) * (y1 - y0) for number, (x0, y0, x1, y1) in enumerate(boxes, 1)}
+
+
+def test_clips_without_truth_or_objects_are_named(model, tmp_path):
+    write_clip(tmp_path / "data", "alpha")
+    write_clip(tmp_path / "data", "still", masks=range(1))
+    write_clip(tmp_path / "data", "void")
+    for path in (tmp_path / "data/Annotations/void").iterdir():
+        write_index_png(path, np.zeros(SIZE, np.uint8))
+    assert run("vos", "--data", tmp_path / "data", "--model", model, "--quiet", "--out", tmp_path / "out") == 0
+    settings = figures(tmp_path / "out")["settings"]
+    assert settings["clips"] == 1 and settings["clips without truth to score"] == "still, void"

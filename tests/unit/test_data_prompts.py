@@ -6,6 +6,7 @@ import pytest
 from masklet.data.prompts import (
     BOX_JITTER_LIMIT,
     Click,
+    deeper_error_click,
     deepest_point,
     jittered_box,
     next_click,
@@ -45,6 +46,21 @@ def test_the_next_click_goes_to_the_larger_error():
     shifted = rectangle(10, 5, 40, 16)  # 5 columns missed, 15 spilled
     assert next_click(truth, shifted, None).label == 0
     assert next_click(shifted, truth, None).label == 1
+
+
+def test_the_official_rule_prefers_what_is_deep_to_what_is_large():
+    """A rim of two pixels is missed all around, 848 in all; a square of 100 is spilled."""
+    truth = np.zeros((200, 200), bool)
+    truth[40:150, 40:150] = True
+    predicted = np.zeros_like(truth)
+    predicted[42:148, 42:148] = True
+    predicted[180:190, 180:190] = True
+    assert next_click(truth, predicted, None).label == 1
+    click = deeper_error_click(truth, predicted)
+    assert click.label == 0 and 183 <= click.x <= 186 and 183 <= click.y <= 186
+    assert deeper_error_click(truth, np.zeros_like(truth)) == Click(*deepest_point(truth), 1)
+    with pytest.raises(InputError, match="nothing is wrong"):
+        deeper_error_click(truth, truth)
 
 
 def test_a_sampled_next_click_lies_on_an_error_with_its_label():

@@ -128,6 +128,45 @@ def test_the_validation_list_is_taken_where_there_is_one(tmp_path):
         open_clips(tmp_path)
 
 
+def test_davis_2016_has_its_own_list_in_the_download_of_2017(tmp_path):
+    for name in ("alpha", "beta"):
+        write_masks(tmp_path / f"Annotations/480p/{name}", {0: FULL * 255})
+    for year, names in (("2016", "beta\n"), ("2017", "alpha\nbeta\n")):
+        (tmp_path / f"ImageSets/{year}").mkdir(parents=True)
+        (tmp_path / f"ImageSets/{year}/val.txt").write_text(names)
+    assert [clip.name for clip in open_clips(tmp_path, "davis2016").clips] == ["beta"]
+    assert [clip.name for clip in open_clips(tmp_path, "davis2017").clips] == ["alpha", "beta"]
+
+
+def test_hidden_files_are_no_frames_masks_or_clips(tmp_path):
+    write_masks(tmp_path / "Annotations/clip", dict.fromkeys(range(3), FULL))
+    write_pictures(tmp_path / "JPEGImages/clip", 3)
+    for place in ("Annotations/clip/._00000.png", "JPEGImages/clip/._00000.jpg", "Annotations/.trash/00000.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(b"what a file system keeps")
+    (clip,) = open_clips(tmp_path).clips
+    assert (clip.names, clip.annotated) == (("00000", "00001", "00002"), (0, 1, 2))
+
+
+def test_object_0_of_sav_needs_a_folder_of_its_own(tmp_path):
+    truth = sav(tmp_path / "truth", {0: [True] * 6})
+    predicted = tmp_path / "predicted"
+    write_masks(predicted / "sav_1", {4 * place: FULL for place in range(6)})
+    with pytest.raises(InputError, match="object 0 of clip sav_1 cannot be told from the background"):
+        score(truth, predicted)
+
+
+def test_mended_truth_is_scored_again(tmp_path):
+    truth, predicted = tmp_path / "truth", tmp_path / "predicted"
+    write_masks(truth / "clip", dict.fromkeys(range(3), FULL))
+    write_masks(predicted / "clip", dict.fromkeys(range(3), FULL))
+    measure = MaskScores(open_clips(truth), predicted)
+    before = measure.state("clip")
+    assert before == measure.state("clip")
+    write_masks(truth / "clip", {1: index_of(1, 2)})
+    assert measure.state("clip") != before
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

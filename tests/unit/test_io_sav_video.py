@@ -93,6 +93,13 @@ def test_extraction_broken_off_is_done_again(training_folder, tmp_path):
     assert not half.exists()
 
 
+def test_frames_at_one_rate_are_not_taken_for_those_at_the_other(training_folder, tmp_path):
+    video = training_folder / "sav_1.mp4"
+    Extraction(tmp_path / "frames", 6)(video)
+    with pytest.raises(InputError, match="holds frames at 6 a second; name another folder for 24"):
+        Extraction(tmp_path / "frames", 24)(video)
+
+
 def test_other_rates_are_refused(tmp_path):
     with pytest.raises(InputError, match="24 or 6 a second, not 12"):
         Extraction(tmp_path, 12)

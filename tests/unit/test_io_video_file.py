@@ -167,6 +167,17 @@ def test_a_file_that_breaks_off_gives_its_frames_and_then_names_the_last(tmp_pat
     np.testing.assert_array_equal(frames[2], expected[2])
 
 
+def test_a_jump_onto_a_damaged_frame_names_the_last_good_one(tmp_path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8)
+    path = write_clip(tmp_path / "clip.mov", list(noise), "mjpeg")
+    data = path.read_bytes()
+    starts = [place for place in range(len(data)) if data[place : place + 3] == b"\xff\xd8\xff"]
+    assert len(starts) == 20, "each frame is a JPEG of its own"
+    path.write_bytes(data[: starts[12]] + bytes(starts[13] - starts[12]) + data[starts[13] :])
+    with pytest.raises(BrokenVideo, match="breaks off after frame 11"):
+        open_frames(path)[12]
+
+
 def test_a_whole_fragmented_file_is_not_taken_for_a_broken_one(tmp_path) -> None:
     muxer = {"movflags": "frag_keyframe+empty_moov"}
     path = write_clip(tmp_path / "clip.mp4", moving_square(30), options={"g": "7"}, muxer_options=muxer)

@@ -49,6 +49,7 @@ def vos(
     from masklet.eval.submission import pack_submission
     from masklet.eval.vos import VosRun, vos_report
 
+    other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
     run = VosRun(dataset, ModelChoice(model, image_size, device), out, prompt)
     results, seconds = _measured(run, out, processes, quiet)
@@ -58,7 +59,7 @@ def vos(
         return
     title = f"Video object segmentation from {'a mask' if prompt == 'mask' else prompt}, {dataset.layout}"
     report = vos_report(title, run.settings, results, seconds)
-    _finish(report, lambda: worst_frames(run.scores, results), out, compare, quiet)
+    _finish(report, lambda: worst_frames(run.scores, results), out, other, quiet)
 
 
 @app.command()
@@ -77,11 +78,12 @@ def masks(
     from masklet.eval.layouts import open_clips
     from masklet.eval.vos import MaskScores, vos_report
 
+    other = _other_report(compare)
     dataset = open_clips(truth, layout, clip or ())
     measure = MaskScores(dataset, predicted)
     results, seconds = _measured(measure, out, processes, quiet)
     report = vos_report(f"Masks against the truth, {dataset.layout}", measure.settings, results, seconds)
-    _finish(report, lambda: worst_frames(measure, results), out, compare, quiet)
+    _finish(report, lambda: worst_frames(measure, results), out, other, quiet)
 
 
 @app.command()
@@ -105,11 +107,12 @@ def interactive(
     from masklet.eval.layouts import open_clips
     from masklet.eval.running import ModelChoice
 
+    other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
     run = InteractiveRun(dataset, ModelChoice(model, image_size, device), cast(Mode, mode), rounds, clicks)
     results, seconds = _measured(run, out, processes, quiet)
     report = interactive_report(run, results, seconds)
-    _finish(report, lambda: worst_interactive(run, results), out, compare, quiet)
+    _finish(report, lambda: worst_interactive(run, results), out, other, quiet)
 
 
 @app.command()
@@ -132,9 +135,10 @@ def image(
     from masklet.eval.image import ImageRun, image_report, worst_pictures
     from masklet.eval.running import ModelChoice
 
+    other = _other_report(compare)
     run = ImageRun(data, ModelChoice(model, image_size, device), images, clicks, min_area, whole, limit)
     results, seconds = _measured(run, out, processes, quiet)
-    _finish(image_report(run, results, seconds), lambda: worst_pictures(run, results), out, compare, quiet)
+    _finish(image_report(run, results, seconds), lambda: worst_pictures(run, results), out, other, quiet)
 
 
 def _measured(measure: Any, out: Path, processes: int | None, quiet: bool) -> tuple[dict[str, dict[str, Any]], float]:
@@ -158,14 +162,20 @@ def _measured(measure: Any, out: Path, processes: int | None, quiet: bool) -> tu
         return measure_all(measure, out, processes, lambda item: progress.advance(task))
 
 
-def _finish(report: Any, examples: Callable[[], list[Any]], out: Path, compare: Path | None, quiet: bool) -> None:
+def _other_report(path: Path | None) -> Any:
+    """The report to compare with, read before the long work begins. Raises `InputError`."""
+    from masklet.eval.report import read_report
+
+    return None if path is None else read_report(path)
+
+
+def _finish(report: Any, examples: Callable[[], list[Any]], out: Path, other: Any, quiet: bool) -> None:
     """Write the report in every form, with the examples that are drawn for it, and print it."""
     from rich.console import Console
 
     from masklet.eval.page import write_page
-    from masklet.eval.report import read_report, rows_table, summary_table, write_report
+    from masklet.eval.report import rows_table, summary_table, write_report
 
-    other = None if compare is None else read_report(compare)
     write_report(report, out)
     write_page(report, out / "report.html", examples(), other)
     if not quiet:

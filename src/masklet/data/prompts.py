@@ -36,10 +36,8 @@ def deepest_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """
     if not mask.any():
         raise InputError("an empty mask has no deepest point; leave absent objects out")
-    bordered = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(bordered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(column), int(row)
+    _, x, y = _deepest(mask)
+    return x, y
 
 
 def sample_click(region: NDArray[np.bool_], generator: np.random.Generator) -> tuple[int, int]:
@@ -55,8 +53,9 @@ def next_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], generator
     """The click that corrects `predicted` [H W] towards `truth` [H W].
 
     With a generator: any wrong pixel, each equally likely. Without: the deepest point of the missed or of the spilled
-    area, whichever is larger (missed in a tie). Where nothing is wrong the click falls on the background, as in the
-    official trainer (`sample_random_points_from_errors`), or on the object if that fills the picture.
+    area, whichever is larger (missed in a tie); `deeper_error_click` is the official rule. Where nothing is wrong the
+    click falls on the background, as in the official trainer (`sample_random_points_from_errors`), or on the object if
+    that fills the picture.
     """
     if truth.shape != predicted.shape:
         raise InputError(f"truth {truth.shape} and prediction {predicted.shape} must have one shape")
@@ -68,6 +67,20 @@ def next_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], generator
         return Click(x, y, int(missed[y, x]))
     label = int(missed.sum() >= spilled.sum())
     return Click(*deepest_point(missed if label else spilled), label)
+
+
+def deeper_error_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Click:
+    """The click that corrects `predicted` [H W] where a wrong pixel lies deepest, whichever kind of error has more.
+
+    A wide but thin rim of missed pixels gives way to a small, compact spill. On a spill in a tie. Raises `InputError`
+    where nothing is wrong. Source: the official `sample_one_point_from_error_center`.
+    """
+    missed, spilled = truth & ~predicted, predicted & ~truth
+    if not missed.any() and not spilled.any():
+        raise InputError("nothing is wrong, so there is nothing to click")
+    places = [(*_deepest(region), label) for label, region in ((0, spilled), (1, missed)) if region.any()]
+    _, x, y, label = max(places, key=lambda place: place[0])
+    return Click(x, y, label)
 
 
 def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -92,3 +105,11 @@ def jittered_box(mask: NDArray[np.bool_], generator: np.random.Generator, jitter
     reach = np.tile(np.minimum(sides * jitter, BOX_JITTER_LIMIT * max(height, width)), 2)
     moved = box + generator.uniform(-1, 1, 4).astype(np.float32) * reach
     return np.clip(moved, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
+
+
+def _deepest(mask: NDArray[np.bool_]) -> tuple[float, int, int]:
+    """How deep the deepest point of a mask [H W] lies, and the point x, y."""
+    bordered = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(bordered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return float(depth[row, column]), int(column), int(row)

@@ -8,12 +8,13 @@ Source: paper section 6.3, and the appendix of "Segment Anything" (Kirillov et a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masklet.data.clips import holds_stills, read_paintings
 from masklet.data.layouts.opening import open_dataset
 from masklet.data.prompts import deepest_point, next_click, tight_box
 from masklet.errors import InputError
@@ -21,17 +22,31 @@ from masklet.eval.examples import Example, render, worst_of
 from masklet.eval.metrics import region_j
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
+from masklet.eval.truth import stamp_of
 from masklet.ops.rle import decode_rle, encode_rle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from masklet.data.clips import Clip, ClipDataset
+    from masklet.data.clips import ClipDataset
     from masklet.predict.image import ImageEmbedding, ImagePredictor
 
 NUM_CLICKS = 5
 SEED = 0
 """Chooses the frame where a data set has clips."""
+
+
+MOST_PAINTINGS = 64
+"""Index masks that a picture's objects are spread over; those of SA-1B need a few."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """pixels: uint8 RGB [H, W, 3]; objects: bool [H, W] by number."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    objects: dict[int, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -59,36 +74,59 @@ class ImageRun(ModelMeasure):
 
     @property
     def items(self) -> list[str]:
-        count = len(_opened(self.data, self.images))
+        count = len(self._dataset)
         wanted = count if self.limit is None else min(self.limit, count)
         return [f"{index:06d}" for index in np.linspace(0, count - 1, wanted).astype(int)]
 
     @property
     def settings(self) -> dict[str, Any]:
         chosen = {"clicks": self.clicks, "min_area": self.min_area, "whole": self.whole, "limit": self.limit}
-        return {"data": str(self.data)} | model_settings(self.model) | chosen
+        images = None if self.images is None else str(self.images)
+        return {"data": str(self.data), "images": images} | model_settings(self.model) | chosen
 
-    def clip(self, item: str) -> Clip:
-        """The picture of an item, as a clip of one frame."""
-        return _opened(self.data, self.images).clip(int(item), np.random.default_rng([SEED, int(item)]), 1)
+    def state(self, item: str) -> str:
+        """What tells whether anything in the data was changed: pictures are known by their place among the others."""
+        return self._stamp
 
-    def objects(self, clip: Clip) -> dict[int, NDArray[np.bool_]]:
-        """The mask [H, W] of each object of a picture that counts."""
-        index = (clip.masks[0] > 0).astype(np.uint8) if self.whole else clip.masks[0]
-        masks = {int(number): index == number for number in np.unique(index) if number}
-        return {number: mask for number, mask in masks.items() if np.count_nonzero(mask) >= self.min_area}
+    @cached_property
+    def _stamp(self) -> str:
+        """Of every file that the data may be read from."""
+        folders = [place for place in (self.data, self.images) if place is not None]
+        files = [file for place in folders for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+        return stamp_of(file for file in files if file.is_file())
+
+    @property
+    def _dataset(self) -> ClipDataset:
+        return _opened(self.data, self.images, self._stamp)
+
+    def picture(self, item: str) -> Picture:
+        """The picture of an item, with the mask of each object that counts."""
+        dataset, generator = self._dataset, np.random.default_rng([SEED, int(item)])
+        if holds_stills(dataset):  # whose objects may overlap, so that one index mask does not show them all
+            paintings = read_paintings(dataset, int(item), generator, MOST_PAINTINGS)
+        else:
+            paintings = [dataset.clip(int(item), generator, 1)]
+        masks: dict[int, NDArray[np.bool_]] = {}
+        for clip in paintings:
+            index = clip.masks[0]
+            for number in (int(value) for value in np.unique(index) if value):
+                masks.setdefault(number, index == number)
+        if self.whole and masks:
+            masks = {1: np.any(list(masks.values()), 0)}
+        large = {number: mask for number, mask in sorted(masks.items()) if np.count_nonzero(mask) >= self.min_area}
+        return Picture(paintings[0].name, paintings[0].frames[0], large)
 
     def __call__(self, item: str) -> dict[str, Any]:
         """The IoU of each object of one picture from a box and after each click."""
         from masklet.predict.image import ImagePredictor
 
-        clip = self.clip(item)
+        picture = self.picture(item)
         with self.model.loaded() as model:
             predictor = ImagePredictor(model)
-            embedding = predictor.embed(clip.frames[0])
-            objects = self.objects(clip)
-            records = [self._segment(predictor, embedding, number, truth) for number, truth in objects.items()]
-        return {"name": clip.name, "objects": records}
+            embedding = predictor.embed(picture.pixels)
+            objects = picture.objects.items()
+            records = [self._segment(predictor, embedding, number, truth) for number, truth in objects]
+        return {"name": picture.name, "objects": records}
 
     def _segment(
         self, predictor: ImagePredictor, embedding: ImageEmbedding, number: int, truth: NDArray[np.bool_]
@@ -143,15 +181,16 @@ def worst_pictures(run: ImageRun, results: dict[str, dict[str, Any]]) -> list[Ex
     candidates = [(record["box"], (item, record)) for item, result in results.items() for record in result["objects"]]
     examples = []
     for score, (item, record) in worst_of(candidates):
-        clip = run.clip(item)
-        truth = run.objects(clip)[record["object_id"]]
-        jpeg = render(clip.frames[0], truth, decode_rle(record["rle"]), record["object_id"])
-        examples.append(Example(f"{Path(clip.name).name}, object {record['object_id']}, from its box", score, jpeg))
+        picture = run.picture(item)
+        truth = picture.objects[record["object_id"]]
+        jpeg = render(picture.pixels, truth, decode_rle(record["rle"]), record["object_id"])
+        examples.append(Example(f"{Path(picture.name).name}, object {record['object_id']}, from its box", score, jpeg))
     return examples
 
 
 @lru_cache(maxsize=1)
-def _opened(data: Path, images: Path | None) -> ClipDataset:
+def _opened(data: Path, images: Path | None, stamp: str) -> ClipDataset:
+    """stamp: of what lies there, which is opened anew once it has changed."""
     return open_dataset(data, images=images, train_lists=False)
 
 

@@ -72,6 +72,10 @@ class InteractiveRun(ModelMeasure):
         protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
         return self.data.settings | model_settings(self.model) | protocol
 
+    def state(self, item: str) -> str:
+        """What tells whether a clip's pictures or masks were changed."""
+        return self.data.clip(item).stamp
+
     def __call__(self, item: str) -> dict[str, Any]:
         """For each object of a clip: its frames, and of each round the frame clicked on and J and F of all frames."""
         clip = self.data.clip(item)

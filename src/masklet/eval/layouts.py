@@ -42,6 +42,10 @@ SPLITS = (
 """Lists of clips, the first one found being taken where no clips are asked for."""
 
 
+SPLITS_2016 = ("ImageSets/2016/val.txt", "ImageSets/480p/val.txt", *SPLITS)
+"""The same where DAVIS 2016 is asked for: the download of 2017 has lists of both."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Clips of one benchmark; split: the list that named them, or None for all that are there."""
@@ -83,15 +87,17 @@ def open_clips(root: str | Path, layout: str | None = None, names: Sequence[str]
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     frame_root, mask_root = _roots(root)
-    folders = {path.name: path for path in sorted(mask_root.iterdir()) if path.is_dir() and any(path.rglob("*.png"))}
-    if not folders and any(mask_root.glob("*.png")):
+    folders = {
+        path.name: path for path in sorted(mask_root.glob("[!.]*")) if path.is_dir() and any(path.rglob("[!.]*.png"))
+    }
+    if not folders and any(mask_root.glob("[!.]*.png")):
         folders = {mask_root.name: mask_root}
     if not folders:
         raise InputError(
             f"no clips in {mask_root}: looked for folders CLIP/00000.png (DAVIS, LVOS, MOSE, YouTube-VOS) and "
             f"CLIP/OBJECT/00000.png (SA-V), below {MASK_FOLDER} or {sav_folder.MASK_FOLDER} or directly"
         )
-    wanted, split = _wanted(root, names, folders)
+    wanted, split = _wanted(root, names, folders, SPLITS_2016 if layout == "davis2016" else SPLITS)
     layout = layout or _recognise(root, frame_root, folders)
     clips = [_open_clip(folders[name], frame_root, layout) for name in wanted]
     return Dataset(root, layout, tuple(clips), split)
@@ -120,10 +126,12 @@ def _roots(root: Path) -> tuple[Path | None, Path]:
     return None, root
 
 
-def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple[list[str], str | None]:
+def _wanted(
+    root: Path, names: Sequence[str], folders: dict[str, Path], splits: Sequence[str]
+) -> tuple[list[str], str | None]:
     split = None
     if not names:
-        split = next((name for name in SPLITS if (root / name).is_file()), None)
+        split = next((name for name in splits if (root / name).is_file()), None)
         names = list(read_clip_list(root / split)) if split else sorted(folders, key=natural_key)
         if not names:
             raise InputError(f"{root}/{split} lists no clip; there are {len(folders)}: {sorted(folders)[:8]}")
@@ -136,13 +144,13 @@ def _wanted(root: Path, names: Sequence[str], folders: dict[str, Path]) -> tuple
 
 def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) -> str:
     folder = next(iter(folders.values()))
-    if any(path.is_dir() for path in folder.iterdir()):
+    if any(path.is_dir() for path in folder.glob("[!.]*")):
         return "sav"
     if any(root.glob("*_meta.json")):
         return "lvos"
     if (root / "meta.json").is_file() and "videos" in read_json(root / "meta.json"):
         return "youtube-vos"
-    masks = sorted(folder.glob("*.png"))
+    masks = sorted(folder.glob("[!.]*.png"))
     if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:
         return "mose"
     values = set(np.unique(read_index_png(masks[0])).tolist())
@@ -153,12 +161,14 @@ def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> AnnotatedC
     pictures = _pictures(frame_root / folder.name) if frame_root is not None else []
     if frame_root is not None and not pictures:
         raise InputError(f"clip {folder.name} has masks, but no pictures in {frame_root / folder.name}")
-    stems = [path.stem for path in pictures] or sorted({path.stem for path in folder.rglob("*.png")}, key=natural_key)
+    stems = [path.stem for path in pictures] or sorted(
+        {path.stem for path in folder.rglob("[!.]*.png")}, key=natural_key
+    )
     places = {stem: place for place, stem in enumerate(stems)}
     common = (folder.name, tuple(stems), tuple(pictures))
     if layout != "sav":
         return IndexClip(*common, _numbered(folder, places), single=layout == "davis2016")
-    objects = sorted(path for path in folder.iterdir() if path.is_dir())
+    objects = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     strange = [path.name for path in objects if not path.name.isdigit()]
     if strange or not objects:
         raise InputError(f"clip {folder} should hold a folder 000, 001, ... for each object; got {strange or 'none'}")
@@ -167,7 +177,7 @@ def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> AnnotatedC
 
 def _numbered(folder: Path, places: dict[str, int]) -> dict[int, Path]:
     """The PNGs of a folder by the place of their frame in the clip."""
-    files = {path.stem: path for path in folder.glob("*.png")}
+    files = {path.stem: path for path in folder.glob("[!.]*.png")}
     lonely = sorted(files.keys() - places.keys())
     if lonely:
         raise InputError(f"{files[lonely[0]]} is of a frame that the clip does not have")
@@ -177,5 +187,5 @@ def _numbered(folder: Path, places: dict[str, int]) -> dict[int, Path]:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in folder.glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(files, key=lambda path: natural_key(path.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.data.prompts import deeper_error_click, deepest_point, tight_box
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def prompt_object(session: VideoSession, object_id: int, frame: int, truth: NDAr
 
 
 def click_object(session: VideoSession, object_id: int, frame: int, truth: NDArray[np.bool_], num_clicks: int) -> None:
-    """Click an object for the first time: where it is deepest, then where the mask shown is most wrong."""
+    """Click an object for the first time: where it is deepest, then where the error of the mask shown is deepest."""
     shown = session.add(object_id, frame, points=[deepest_point(truth)], labels=[1])
     correct(session, object_id, frame, truth, shown.mask(object_id), num_clicks - 1)
 
@@ -47,13 +47,13 @@ def correct(
     shown: NDArray[np.bool_],
     num_clicks: int,
 ) -> None:
-    """Click `num_clicks` times where the mask shown [H, W] is most wrong, each time seeing the new one.
+    """Click `num_clicks` times where the error of the mask shown [H, W] is deepest, each time seeing the new one.
 
     Stops earlier where nothing is wrong.
     """
     for _ in range(num_clicks):
         if (shown == truth).all():
             break
-        click = next_click(truth, shown, None)
+        click = deeper_error_click(truth, shown)
         answer = session.add(object_id, frame, points=[(click.x, click.y)], labels=[click.label])
         shown = answer.mask(object_id)

@@ -88,6 +88,11 @@ class PredictedMasks:
         if self._objects and missing:
             there = sorted(self._objects)
             raise InputError(f"{self.folder} has no predictions for object {missing[0]}; there are {there}")
+        if not self._objects and 0 in self.clip.object_ids:
+            raise InputError(
+                f"object 0 of clip {self.clip.name} cannot be told from the background in index PNGs; {self.folder} "
+                "needs a folder 000, 001, ... for each object, as the truth has them"
+            )
 
     def _check_frames(self) -> None:
         for object_id in self.clip.object_ids:
@@ -98,7 +103,7 @@ class PredictedMasks:
                         f"there is no {self._path(object_id, frame)}"
                     )
         if not self._objects and len(self.clip.annotated) == len(self.clip.names):
-            extra = sorted({path.stem for path in self.folder.glob("*.png")} - set(self.clip.names))
+            extra = sorted({path.stem for path in self.folder.glob("[!.]*.png")} - set(self.clip.names))
             if extra:
                 raise InputError(f"{self.folder / extra[0]}.png is of a frame that the truth does not have")
 

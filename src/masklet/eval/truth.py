@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from masklet.errors import InputError
 from masklet.io.palette import read_index_png
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,6 +43,16 @@ class AnnotatedClip(ABC):
     @abstractmethod
     def annotated(self) -> tuple[int, ...]:
         """Numbers of the frames with masks, ascending."""
+
+    @property
+    @abstractmethod
+    def mask_files(self) -> list[Path]:
+        """The files that the masks are read from."""
+
+    @property
+    def stamp(self) -> str:
+        """The names, sizes and times of all files of the clip, as a digest: they may be mended between two runs."""
+        return stamp_of((*self.pictures, *self.mask_files))
 
     @abstractmethod
     def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
@@ -85,6 +96,10 @@ class IndexClip(AnnotatedClip):
     def annotated(self) -> tuple[int, ...]:
         return tuple(sorted(self.masks))
 
+    @property
+    def mask_files(self) -> list[Path]:
+        return [self.masks[frame] for frame in self.annotated]
+
     def annotated_for(self, object_id: int) -> tuple[int, ...]:
         return self.annotated
 
@@ -123,6 +138,10 @@ class LayeredClip(AnnotatedClip):
     def annotated(self) -> tuple[int, ...]:
         return tuple(sorted({frame for files in self.masks.values() for frame in files}))
 
+    @property
+    def mask_files(self) -> list[Path]:
+        return [files[frame] for _, files in sorted(self.masks.items()) for frame in sorted(files)]
+
     def annotated_for(self, object_id: int) -> tuple[int, ...]:
         return tuple(sorted(self.masks[object_id]))
 
@@ -132,6 +151,12 @@ class LayeredClip(AnnotatedClip):
 
     def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
         return read_objects(self.masks[object_id][frame], single=True) > 0
+
+
+def stamp_of(files: Iterable[Path]) -> str:
+    """The names, sizes and times of files, as a digest."""
+    stamps = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)

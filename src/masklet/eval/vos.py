@@ -6,7 +6,6 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
 from masklet.eval.scoring import ObjectScores, score_clip
+from masklet.eval.truth import stamp_of
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
 from masklet.tracking.policy import TrackingPolicy
@@ -57,10 +57,8 @@ class MaskScores(Measure):
         return self.truth.settings | {"predicted": str(self.predicted)}
 
     def state(self, item: str) -> str:
-        """The names, sizes and times of an item's predictions, as a digest: they may be made anew."""
-        files = sorted(self.folder(item).rglob("*.png"))
-        stamps = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
-        return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
+        """What tells whether an item's predictions were made anew, or its truth."""
+        return stamp_of(sorted(self.folder(item).rglob("*.png"))) + self.truth.clip(item).stamp
 
     def folder(self, clip: str) -> Path:
         """Where the predictions for a clip are."""
@@ -102,6 +100,10 @@ class VosRun(ModelMeasure):
     def settings(self) -> dict[str, Any]:
         return self.data.settings | model_settings(self.model) | {"prompt": self.prompt}
 
+    def state(self, item: str) -> str:
+        """What tells whether a clip's pictures or masks were changed."""
+        return self.data.clip(item).stamp
+
     @property
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
@@ -128,17 +130,18 @@ def track_clip(model: Any, clip: AnnotatedClip, prompt: str, folder: Path, *, la
     from masklet.predict.video import VideoSession
 
     session = VideoSession(model, clip.pictures, keep="window", policy=POLICY)
+    frames = set(range(len(clip.names)))
     for object_id in clip.object_ids:
         first = clip.first_frame(object_id)
         prompt_object(session, object_id, first, clip.mask(object_id, first), prompt)
-    wanted = set(clip.annotated) if clip.has_truth else set(range(len(clip.names)))
+    wanted = set(clip.annotated) if clip.has_truth else frames
     write = _write_layers if layered else _write_index
-    begun = min(clip.first_frame(object_id) for object_id in clip.object_ids)
+    begun = min((clip.first_frame(object_id) for object_id in clip.object_ids), default=len(frames))
     empty = np.zeros(session.size, np.uint8)
     for frame in sorted(wanted & set(range(begun))):
         for path in _paths(folder, clip, frame, layered):
             write_index_png(path, empty)
-    for result in session.propagate():
+    for result in session.propagate() if clip.object_ids else ():
         if result.frame in wanted:
             write(folder, clip, result)
 
@@ -153,7 +156,13 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     rows = tuple(Row(name, _figures(found)) for name, found in scores.items())
     columns = rows[0].values if rows else {}
     summary = {column: float(np.mean([row.values[column] for row in rows])) for column in columns}
-    counts = {"objects": len(rows), "clips": len(results)}
+    counts: dict[str, Any] = {
+        "objects": len(rows),
+        "clips": sum(bool(result["objects"]) for result in results.values()),
+    }
+    unscored = [clip for clip, result in results.items() if not result["objects"]]
+    if unscored:
+        counts["clips without truth to score"] = ", ".join(unscored)
     return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
 
 

@@ -54,6 +54,7 @@ class Extraction:
         """
         target = self.target(video)
         if target.is_dir():
+            self._check_rate(target)
             return 0
         partial = target.with_name(f".{target.name}.part")
         shutil.rmtree(partial, ignore_errors=True)  # it may hold frames of another rate
@@ -66,6 +67,13 @@ class Extraction:
                 count += 1
         partial.rename(target)
         return count
+
+    def _check_rate(self, target: Path) -> None:
+        """Raise `InputError` where the frames in a finished folder were taken at the other rate."""
+        all_frames = (target / "00001.jpg").is_file()
+        if (target / f"{ANNOTATION_STRIDE:05d}.jpg").is_file() and all_frames != (self.fps == VIDEO_FPS):
+            rate = VIDEO_FPS if all_frames else VIDEO_FPS // ANNOTATION_STRIDE
+            raise InputError(f"{target} holds frames at {rate} a second; name another folder for {self.fps}")
 
 
 def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Path) -> int:

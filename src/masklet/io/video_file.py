@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from itertools import chain, count
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -80,8 +80,10 @@ def _decode_from(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int
     frames = _decode(path, index, start)
     first = next(frames, None)
     if start and (first is None or first[0] > start):  # the container cannot seek there
-        return (item for item in _decode(path, index, 0) if item[0] >= start)
-    return frames if first is None else chain([first], frames)
+        yield from (item for item in _decode(path, index, 0) if item[0] >= start)
+    elif first is not None:
+        yield first
+        yield from frames
 
 
 def _decode(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int, av.VideoFrame]]:
