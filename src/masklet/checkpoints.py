@@ -274,14 +274,15 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when the block is left without an error, and else is removed."""
     from safetensors import SafetensorError
 
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch's writer raises RuntimeError
+        raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
+    finally:
         with suppress(OSError):
             partial.unlink()
-        raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
 
 def config_to_json(config: ModelConfig) -> str:

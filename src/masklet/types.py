@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,18 +110,28 @@ class Prompt:
 
 
 def _numbers(name: str, values: Any) -> NDArray[np.float32]:
+    """Numbers in memory of their own: a caller may write the next click into the same array."""
     try:
-        return np.asarray(values, np.float32)
+        return np.array(_off_device(values), np.float32, order="C")
     except (TypeError, ValueError) as error:
         raise PromptError(f"{name} must be numbers; got {values!r}") from error
 
 
+def _off_device(values: Any) -> Any:
+    """A tensor, wherever it is and whatever its precision, as an array; anything else as it is."""
+    torch = sys.modules.get("torch")  # a tensor can only be here if torch is
+    if torch is None or not isinstance(values, torch.Tensor):
+        return values
+    tensor = values.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def _binary(values: Any) -> NDArray[np.bool_]:
-    array = np.asarray(values)
+    array = np.asarray(_off_device(values))
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.dtype == bool:
-        return array
+        return array.copy()
     if array.dtype.kind == "f" and (soft := array[array != np.round(array)]).size:
         raise PromptError(
             f"a mask says yes or no of each pixel; this one holds numbers such as {soft[0]:g}: say where the object "

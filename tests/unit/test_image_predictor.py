@@ -85,6 +85,12 @@ def test_a_batch_of_pictures_of_different_sizes_equals_one_by_one(predictor, pic
     assert predictor.embed_batch([]) == []
 
 
+def test_an_embedding_that_is_kept_does_not_keep_its_batch(predictor, picture):
+    alone, batch = predictor.embed(picture), predictor.embed_batch([picture] * 3)
+    sizes = [one.features.stride4.untyped_storage().nbytes() for one in (alone, batch[1])]
+    assert sizes[0] == sizes[1]
+
+
 def test_an_embedding_survives_its_file(predictor, embedding, tmp_path):
     embedding.save(tmp_path / "picture.safetensors")
     loaded = ImageEmbedding.load(tmp_path / "picture.safetensors")

@@ -149,9 +149,42 @@ def test_a_device_that_is_not_there_is_an_error_and_none_takes_what_there_is(mod
     assert build_sam2(model, device=None).device == model.device
 
 
+def shares_weights(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(mine.data_ptr() == theirs.data_ptr() for mine, theirs in pairs)
+
+
+def test_a_predictor_that_is_cast_leaves_the_model_it_was_made_from(model, clip):
+    model = tiny_model()
+    model.no_obj_ptr.requires_grad_(False)
+    tracker = build_sam2_video_predictor(model)
+    assert not tracker.no_obj_ptr.requires_grad, "what was frozen stays so"
+    tracker.double()
+    kinds = {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()}
+    assert kinds == {torch.float32}
+    masklet.VideoSession(model, clip).add(1, 0, points=[(8, 8)])
+
+
+def test_a_network_and_a_checkpoint_are_one_too_many(model, tmp_path):
+    with pytest.raises(InputError, match=r"a network has its weights; load .*mine\.pt by masklet\.load"):
+        build_sam2(model, tmp_path / "mine.pt")
+
+
+def test_values_that_official_scripts_give(model, clip):
+    tracker = build_sam2_video_predictor(model)
+    tracker.max_cond_frames_in_attn = -1
+    state = tracker.init_state(clip)
+    padded = tracker.add_new_points_or_box(state, 0, 1, points=[[10, 20], [0, 0]], labels=[1, -1])[2]
+    alone = tracker.add_new_points_or_box(state, 0, 2, points=[[10, 20]], labels=[1])[2]
+    assert torch.equal(padded[0], alone[1])
+    assert list(tracker.propagate_in_video(state, start_frame_idx=len(clip))) == []
+    with pytest.raises(InputError, match="clear_non_cond_mem_around_input=True is not there"):
+        tracker.clear_non_cond_mem_around_input = True
+
+
 def test_predictors_share_the_weights_of_a_loaded_model(model):
     tracker = build_sam2_video_predictor(model, hydra_overrides_extra=["++model.image_size=96"])
-    assert tracker.no_obj_ptr is model.no_obj_ptr
+    assert shares_weights(tracker, model)
     assert tracker.state_dict().keys() == model.state_dict().keys()
     assert (tracker.image_size, model.config.image_size) == (96, TINY_CONVNET.image_size)
     assert isinstance(tracker, Network)
@@ -500,7 +533,7 @@ def test_everything_works_in_inference_mode_and_autocast(model, clip):
 
 def test_masklet_names_work_in_official_places(monkeypatch, model):
     monkeypatch.setattr("masklet.sam2.build_sam.load", lambda name, device=None: model)
-    assert build_sam2("nano").no_obj_ptr is model.no_obj_ptr
-    assert SAM2VideoPredictor.from_pretrained("nano").no_obj_ptr is model.no_obj_ptr
+    assert shares_weights(build_sam2("nano"), model)
+    assert shares_weights(SAM2VideoPredictor.from_pretrained("nano"), model)
     assert SAM2ImagePredictor("nano").model is model
     assert masklet.CONFIGS["nano"].name == "nano"

@@ -68,6 +68,29 @@ def test_many_prompts_are_placed_without_a_picture_of_each(model, clip, monkeypa
     assert session.object_ids == (1,)
 
 
+def test_clicks_from_one_array_stay_as_they_were_given(model, clip):
+    session = VideoSession(model, clip)
+    click = np.array([[10, 20]], np.float32)
+    session.add(1, 0, points=click)
+    click[:] = 50, 40
+    session.add(1, 0, points=click)
+    assert session.tracks[1].prompts[0].points.tolist() == [[10, 20], [50, 40]]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.array([[20, 10]], np.float32)[:, ::-1],
+        torch.tensor([[10, 20]], dtype=torch.bfloat16),
+        torch.tensor([[10.0, 20.0]], requires_grad=True),
+    ],
+    ids=["turned round", "bfloat16", "with a gradient"],
+)
+def test_points_of_every_kind_are_read(model, clip, points):
+    expected = VideoSession(model, clip).add(1, 0, points=[[10, 20]]).logits
+    assert torch.equal(VideoSession(model, clip).add(1, 0, points=points).logits, expected)
+
+
 def test_a_first_pass_that_ends_without_objects_is_the_only_one(model, clip):
     session = VideoSession(model, clip[:4])
     session.add(1, 2, **POINT)

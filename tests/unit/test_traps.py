@@ -132,7 +132,7 @@ def test_prompted_memories_come_from_filled_masks_and_tracked_ones_from_unfilled
 def test_a_window_evicts_by_frame_number_not_by_count():
     def result(frame):
         empty = torch.zeros(1)
-        return FrameResult(frame, empty, empty, empty, empty, memory=empty, conditioning=frame == 0)
+        return FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0)
 
     history = {frame: result(frame) for frame in (0, 1, 2, 30, 31, 47, 50)}  # an object that was not always tracked
     let_go(history, 50)
@@ -248,6 +248,19 @@ def test_clearing_a_frame_demotes_it_to_an_ordinary_memory(model, clip):
     track = session.tracks[1]
     assert track.conditioning == [0]
     assert track.history[6].memory is not None
+
+
+def test_what_was_tracked_from_a_prompt_that_was_taken_back_is_not_recalled(model, clip):
+    """A wrong click on frame 0, tracked, taken back, and the right one on frame 5: as if the first had never been."""
+    session, fresh = VideoSession(model, clip), VideoSession(model, clip)
+    session.add(1, 0, points=[[60, 40]])
+    list(session.propagate())
+    session.clear(1, 0)
+    assert session.history_bytes == 0
+    for one in (session, fresh):
+        one.add(1, 5, points=[[10, 20]])
+    pairs = zip(session.propagate(), fresh.propagate(), strict=True)
+    assert all(torch.equal(found.logits, expected.logits) for found, expected in pairs)
 
 
 def test_clearing_the_only_prompt_leaves_nothing_to_propagate(model, clip):
@@ -412,7 +425,7 @@ def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
 
     empty = torch.zeros(1)
     history = {
-        frame: FrameResult(frame, empty, empty, empty, empty, memory=empty, conditioning=frame == 0)
+        frame: FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0)
         for frame in range(20)
     }
     let_go(history, 19, recent=recent)

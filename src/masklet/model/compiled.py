@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TypeVar
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from masklet.errors import DeviceError
 from masklet.model.network import Network
 
-CPP_COMPILERS = ("g++", "clang++", "c++", "cl")
+CPP_COMPILERS = {"darwin": "clang++", "win32": "cl"}
+"""The one compiler that PyTorch looks for where CXX names none, by platform; on all others g++."""
 
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -36,11 +38,10 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
 
 
 def _require_cpp_compiler() -> None:
-    named = os.environ.get("CXX")
-    candidates = (named,) if named else CPP_COMPILERS
-    if not any(shutil.which(compiler) for compiler in candidates):
+    compiler = os.environ.get("CXX") or CPP_COMPILERS.get(sys.platform, "g++")
+    if not shutil.which(compiler):
         raise DeviceError(
-            f"compiling for the CPU needs a C++ compiler, and none of {', '.join(candidates)} is here; install one "
-            "(Debian: apt install g++; macOS: xcode-select --install; Windows: Visual Studio Build Tools), or track "
-            "without compiling: the results are the same"
+            f"compiling for the CPU needs a C++ compiler, and {compiler} is not here; install it (Debian: apt install "
+            "g++; macOS: xcode-select --install; Windows: Visual Studio Build Tools), name another in the environment "
+            "variable CXX, or track without compiling: the results are the same"
         )

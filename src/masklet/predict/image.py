@@ -140,7 +140,7 @@ class ImagePredictor:
         return [
             ImageEmbedding(
                 Size(*array.shape[:2]),
-                features.select(index),
+                features.select(torch.tensor([index], device=device)),  # a copy: one kept does not keep all
                 self.model.config.name,
                 self._weights,
                 array if keep else None,

@@ -134,13 +134,18 @@ class VideoSession:
         return self._frame_masks(frame, {i: result for i, result in results.items() if result and _has_mask(result)})
 
     def clear(self, object_id: int, frame: int) -> FrameMasks:
-        """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`."""
+        """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`.
+
+        With its last prompt all that was tracked from it is forgotten: it may have been another thing.
+        """
         track = self._track(object_id)
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
         if frame in track.conditioning:
             track.visited.pop(frame, None)
             track.store(replace(track.history[frame], conditioning=False))
+        if not track.conditioning and not track.drafts:
+            self.tracks[object_id] = Track()
         return self.preview(frame)
 
     def remove(self, object_id: int) -> None:
@@ -272,7 +277,7 @@ class VideoSession:
                 f"the mask given on frame {frame} is lost: its {int(prompt.mask.sum())} pixels are too few for a model "
                 f"that sees {self.size.width} x {self.size.height} at {self.model.config.image_size}; load it with a "
                 "larger image_size, prompt with a box, or cut out the part of the picture around it",
-                stacklevel=3,
+                stacklevel=6,  # whoever called `add`
             )
         return replace(result, logits=logits)
 

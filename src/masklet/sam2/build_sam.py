@@ -36,13 +36,16 @@ HF_MODEL_ID_TO_FILENAMES = {
 class SAM2Base(Network):
     """What `build_sam2` returns: a network with the official attribute names and the official builder's switch.
 
-    It shares the weights of the network it is made from; only `image_size` may differ.
+    It shares the weights of the network it is made from, until one of the two is moved or cast; only `image_size` may
+    differ.
     """
 
     def __init__(self, network: Network, options: OfficialOptions) -> None:
         with torch.device("meta"):
             super().__init__(replace(network.config, image_size=options.image_size or network.config.image_size))
-        self.load_state_dict(network.state_dict(keep_vars=True), assign=True)
+        self.load_state_dict(network.state_dict(), assign=True)
+        for own, theirs in zip(self.parameters(), network.parameters(), strict=True):
+            own.requires_grad_(theirs.requires_grad)
         self.train(network.training)
         chosen = options.stability_fallback
         self.stability_fallback = network.config.stability_fallback if chosen is None else chosen
@@ -115,6 +118,8 @@ def load_network(
 ) -> Network:
     """The network that the first three arguments of an official builder mean."""
     if isinstance(config, Network):
+        if checkpoint is not None:
+            raise InputError(f"a network has its weights; load {checkpoint} by masklet.load, or name its configuration")
         return config if device is None else config.to(choose_device(device))
     name = _config_name(config)
     if checkpoint is None:

@@ -63,6 +63,8 @@ def _parse(override: str) -> dict[str, Any]:
     key, value = found["key"], found["value"].strip()
     if key in _FIXED:
         if _number(override, value) != _FIXED[key]:
+            if key == "compile_image_encoder":
+                raise InputError(f"override {override!r}: build the video predictor with vos_optimized=True instead")
             raise InputError(f"override {override!r}: {key} can only be {_FIXED[key]}, as in every release")
         return {}
     if key not in _OPTIONS:

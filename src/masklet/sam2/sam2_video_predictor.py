@@ -15,10 +15,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from masklet.errors import PromptError
+from masklet.errors import InputError, PromptError
 from masklet.model.compiled import compile_model
 from masklet.model.network import ABSENT_LOGIT, Network
-from masklet.ops.coordinates import BOTTOM_RIGHT, TOP_LEFT
+from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT
 from masklet.ops.masks import non_overlapping
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load_network
@@ -82,6 +82,16 @@ class SAM2VideoPredictor(SAM2Base):
         self.binarize_mask_from_pts_for_mem_enc = options.binarize_mask_from_pts_for_mem_enc
         self.memory_temporal_stride_for_eval = options.memory_temporal_stride_for_eval
         self.max_cond_frames_in_attn = options.max_cond_frames_in_attn
+
+    @property
+    def clear_non_cond_mem_around_input(self) -> bool:
+        """Always off: the released code stops with an error when it is on."""
+        return False
+
+    @clear_non_cond_mem_around_input.setter
+    def clear_non_cond_mem_around_input(self, value: bool) -> None:
+        if value:
+            raise InputError("clear_non_cond_mem_around_input=True is not there: the released code fails with it")
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2VideoPredictor:
@@ -162,15 +172,16 @@ class SAM2VideoPredictor(SAM2Base):
     ) -> Iterator[Answer]:
         """Track all objects from a frame on, yielding each frame's masks as they are done.
 
-        start_frame_idx: None for the earliest prompt's; max_frame_num_to_track: frames *after* the first, so that n
-        yields n + 1; reverse: towards frame 0 (from frame 0 nothing is yielded).
+        start_frame_idx: None for the earliest prompt's, past the end for nothing; max_frame_num_to_track: frames
+        *after* the first, so that n yields n + 1; reverse: towards frame 0 (from frame 0 nothing is yielded).
         """
         self.propagate_in_video_preflight(inference_state)
         session = self._session(inference_state)
         start = start_frame_idx
         if start is None:
             start = min(frame for track in session.tracks.values() for frame in track.conditioning)
-        if reverse and start == 0:
+        length = session.num_frames
+        if (reverse and start == 0) or (length is not None and start >= length):
             return
         count = None if max_frame_num_to_track is None else max_frame_num_to_track + 1
         for masks in session.propagate(start, count, direction="backward" if reverse else "forward"):
@@ -222,7 +233,7 @@ class SAM2VideoPredictor(SAM2Base):
             binarise_prompted=self.binarize_mask_from_pts_for_mem_enc,
             stability_fallback=self.stability_fallback,
             memory_stride=self.memory_temporal_stride_for_eval,
-            max_conditioning=self.max_cond_frames_in_attn,
+            max_conditioning=None if self.max_cond_frames_in_attn == -1 else self.max_cond_frames_in_attn,
             non_overlapping=self.non_overlap_masks,
             offload=offload,
         )
@@ -260,6 +271,8 @@ def _point_prompt(points: Any, labels: Any, box: Any) -> Prompt:
         box = np.concatenate([xy[found[0]] for found in corners])
         inside = np.isin(signs, (TOP_LEFT, BOTTOM_RIGHT), invert=True)
         xy, signs = xy[inside], signs[inside]
+    if len(xy) == len(signs):
+        xy, signs = xy[signs != PAD], signs[signs != PAD]
     return Prompt.of(xy, signs, box)
 
 

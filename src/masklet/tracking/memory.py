@@ -25,13 +25,12 @@ MAX_POINTERS = 16
 class FrameResult:
     """What is known of an object (or of b objects in step) on one frame.
 
-    logits: [b 1 4h 4w], None once let go; iou: [b]; pointer: [b c]; presence: [b 1] logits; memory: [b m h w], None
+    logits: [b 1 4h 4w], None once let go; pointer: [b c]; presence: [b 1] logits; memory: [b m h w], None
     before it is committed and once let go; conditioning: whether frames far away recall it too.
     """
 
     frame: int
     logits: Tensor | None
-    iou: Tensor
     pointer: Tensor
     presence: Tensor
     memory: Tensor | None = None
@@ -46,7 +45,6 @@ class FrameResult:
         return replace(
             self,
             logits=None if self.logits is None else own(self.logits),
-            iou=own(self.iou),
             pointer=own(self.pointer),
             presence=own(self.presence),
             memory=None if self.memory is None else own(self.memory),
@@ -55,7 +53,7 @@ class FrameResult:
     @property
     def num_bytes(self) -> int:
         """Bytes its tensors hold, exactly."""
-        tensors = (self.logits, self.iou, self.pointer, self.presence, self.memory)
+        tensors = (self.logits, self.pointer, self.presence, self.memory)
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors if tensor is not None)
 
 

@@ -91,7 +91,6 @@ def draft(frame: int, decoded: Decoded, *, conditioning: bool = False) -> FrameR
     return FrameResult(
         frame=frame,
         logits=decoded.logits,
-        iou=decoded.iou,
         pointer=decoded.pointer,
         presence=decoded.presence,
         conditioning=conditioning,
