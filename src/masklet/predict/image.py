@@ -137,15 +137,19 @@ class ImagePredictor:
         arrays = [(read_own_image if keep else read_image)(image) for image in images]
         image_size, device = self.model.config.image_size, self.model.device
         features = self.model.encode(torch.cat([picture_pixels(array, image_size, device) for array in arrays]))
+        # Of several each gets a copy, so that one that is kept does not keep all.
+        encoded = [features]
+        if len(arrays) > 1:
+            encoded = [features.select(torch.tensor([row], device=device)) for row in range(len(arrays))]
         return [
             ImageEmbedding(
                 Size(*array.shape[:2]),
-                features.select(torch.tensor([index], device=device)),  # a copy: one kept does not keep all
+                own,
                 self.model.config.name,
                 self._weights,
                 array if keep else None,
             )
-            for index, array in enumerate(arrays)
+            for own, array in zip(encoded, arrays, strict=True)
         ]
 
     def predict(
