@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from masklet.errors import DeviceError, PromptError
-from masklet.ops.boxes import mask_boxes
+from masklet.ops.boxes import mask_areas, mask_boxes
 from masklet.ops.rle import encode_rle
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Prompt:
     """What a person points at on one frame, in that frame's own pixels.
 
     points: (n, 2) x, y; labels: (n,) 1 for the object, 0 for what it is not; box: (4,) x0, y0, x1, y1; mask: (H, W)
-    bool. Points and a box may come together; a mask comes alone. Raises `PromptError`.
+    bool. Lists and tensors are taken too, and everything is copied. Points and a box may come together; a mask comes
+    alone. Raises `PromptError`.
     """
 
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -50,19 +51,21 @@ class Prompt:
 
         Labels may be left out: every point then is on the object.
         """
-        xy = np.zeros((0, 2), np.float32) if points is None else _numbers("points", points)
-        if xy.ndim == 1 and xy.size == 2:
-            xy = xy[None]
-        # Labels stay floats until checked: a cast would turn 0.5 into a valid 0.
-        signs: Any = np.ones(len(xy), np.int32) if labels is None else np.atleast_1d(_numbers("labels", labels))
-        return Prompt(
-            points=xy,
-            labels=signs,
-            box=None if box is None else _numbers("box", box),
-            mask=None if mask is None else _binary(mask),
-        )
+        xy = prompt_numbers("points", () if points is None else points)
+        if xy.ndim == 1 and xy.size in (0, 2):
+            xy = xy.reshape(-1, 2)
+        signs: Any = np.ones(len(xy), np.int32) if labels is None else np.atleast_1d(prompt_numbers("labels", labels))
+        given: Any = (xy, signs, box, mask)
+        return Prompt(*given)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "points", prompt_numbers("points", self.points))
+        # Labels stay floats until checked: a cast would turn 0.5 into a valid 0.
+        object.__setattr__(self, "labels", prompt_numbers("labels", self.labels))
+        if self.box is not None:
+            object.__setattr__(self, "box", prompt_numbers("box", self.box))
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _binary(self.mask))
         if self.points.ndim != 2 or self.points.shape[1] != 2:
             raise PromptError(f"points must have shape (n, 2) as x, y; got {self.points.shape}")
         if self.labels.shape != (len(self.points),):
@@ -108,9 +111,20 @@ class Prompt:
                 f"the picture {width} x {height}; resize the mask first"
             )
 
+    def check_proportions(self, size: Size) -> None:
+        """Raise `PromptError` unless a mask is of a picture's size, or of it scaled and rounded to whole pixels."""
+        if self.mask is None:
+            return
+        height, width = self.mask.shape
+        if abs(width * size.height - height * size.width) >= max(size):
+            raise PromptError(
+                f"the mask is {width} x {height} pixels (width x height), the picture {size.width} x {size.height}; "
+                "give a mask of that size or, smaller or larger, of those proportions"
+            )
 
-def _numbers(name: str, values: Any) -> NDArray[np.float32]:
-    """Numbers in memory of their own: a caller may write the next click into the same array."""
+
+def prompt_numbers(name: str, values: Any) -> NDArray[np.float32]:
+    """Numbers in memory of their own: a caller may write the next click into the same array. Raises `PromptError`."""
     try:
         return np.array(_off_device(values), np.float32, order="C")
     except (TypeError, ValueError) as error:
@@ -127,7 +141,12 @@ def _off_device(values: Any) -> Any:
 
 
 def _binary(values: Any) -> NDArray[np.bool_]:
-    array = np.asarray(_off_device(values))
+    try:
+        array = np.asarray(_off_device(values))
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"a mask is an array (H, W) of zeros and ones; got {values!r:.60}") from error
+    if array.dtype.kind not in "biuf":
+        raise PromptError(f"a mask is an array (H, W) of zeros and ones; got {values!r:.60}: read a file first")
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.dtype == bool:
@@ -162,7 +181,7 @@ class _Masks:
     @property
     def areas(self) -> NDArray[np.int64]:
         """Pixels in each mask, [...]."""
-        return self.masks.sum((-2, -1))
+        return mask_areas(self.masks)
 
     @property
     def boxes(self) -> NDArray[np.float32]:

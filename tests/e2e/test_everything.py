@@ -90,6 +90,20 @@ def test_the_command_takes_a_picture(model, tmp_path, capsys):
     assert objects
 
 
+def test_a_folder_that_cannot_be_used_is_told_before_anything_is_looked_for(model, tmp_path, capsys, monkeypatch):
+    Image.fromarray(PICTURE).save(tmp_path / "overlay.png")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("masklet.predict.everything_record.everything", lambda *_, **__: [][0])
+    for out, message in ((tmp_path / "file", "cannot write to the folder"), (tmp_path, "would be written over")):
+        assert run("everything", tmp_path / "overlay.png", "--model", model, "--out", out) != 0
+        assert message in capsys.readouterr().err
+
+
+def test_help_tells_the_presets_that_are_the_default(capsys):
+    assert run("everything", "--help") == 0
+    assert "[default: default; fast for a clip]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_finding_nothing_is_told_with_what_to_do(model, tmp_path, capsys):
     Image.fromarray(PICTURE).save(tmp_path / "things.png")
     assert run("everything", tmp_path / "things.png", "--iou", 1, "--model", model, "--out", tmp_path, "--quiet") == 0

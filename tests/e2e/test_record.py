@@ -19,6 +19,7 @@ from masklet.predict import record
 from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import segment_to_folder, track_to_folder
+from masklet.tracking.policy import TrackingPolicy
 from masklet.types import Prompt, Size
 from odd_clips import moving_square
 from tiny import tiny_model
@@ -97,6 +98,28 @@ def test_a_later_run_replaces_an_earlier_one_and_touches_no_other_file(model, tm
     recorded = track_to_folder(model, np.stack(moving_square(2)), [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path)
     assert sorted(file.name for file in recorded.masks.iterdir()) == ["00000.png", "00001.png", "mine.png"]
     assert recorded_frames(tmp_path) == [0, 1]
+
+
+@pytest.mark.parametrize("write", [partial(segment_to_folder, points=[(9, 9)]), everything_to_folder])
+def test_a_picture_s_results_replace_an_earlier_clip_s(model, tmp_path, write) -> None:
+    """Or the next clip's masks would lie among the first one's, which nothing names any more."""
+    track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path)
+    (tmp_path / "masks" / "mine.png").touch()
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
+    write(model, tmp_path / "picture.png", tmp_path)
+    assert [file.name for file in (tmp_path / "masks").iterdir()] == ["mine.png"]
+
+
+def test_an_object_hidden_by_another_is_not_said_to_be_absent(model, tmp_path) -> None:
+    """Where masks are kept apart, the worse of two alike has none, though it is judged present."""
+    prompts = [PlacedPrompt(0, object_id, Prompt.of(box=(2, 8, 18, 22))) for object_id in (1, 2)]
+    policy = TrackingPolicy(non_overlapping=True)
+    recorded = track_to_folder(model, np.stack(moving_square(2)), prompts, tmp_path, policy=policy)
+    objects = json.loads(recorded.masklets.read_text())["objects"]
+    records = [record for item in objects for record in item["frames"]]
+    assert any(record["area"] == 0 and record["presence"] > 0.5 for record in records)
+    absent = {item["id"] for item in objects if any(record["presence"] <= 0.5 for record in item["frames"])}
+    assert set(recorded.unseen) == absent
 
 
 def test_a_run_that_fails_before_its_first_frame_leaves_the_earlier_one(model, tmp_path, monkeypatch) -> None:

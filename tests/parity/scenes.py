@@ -9,9 +9,14 @@ def picture(height: int = 480, width: int = 640, phase: float = 0.0) -> np.ndarr
     """An (H, W, 3) uint8 picture: a textured ground, a disc, a box and a ring; `phase` moves them."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     u, v = x / width, y / height
-    ground = np.stack([
-        110 + 60 * np.sin(9 * u + 4 * v), 120 + 50 * np.cos(7 * v - 3 * u), 100 + 40 * np.sin(15 * u * v),
-    ], -1)
+    ground = np.stack(
+        [
+            110 + 60 * np.sin(9 * u + 4 * v),
+            120 + 50 * np.cos(7 * v - 3 * u),
+            100 + 40 * np.sin(15 * u * v),
+        ],
+        -1,
+    )
     for cx, cy, r, color in (
         (0.30 + 0.15 * np.sin(phase), 0.40 + 0.08 * np.cos(phase), 0.16, (220, 60, 50)),
         (0.70 - 0.12 * np.sin(phase), 0.62, 0.13, (60, 200, 90)),

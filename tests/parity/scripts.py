@@ -17,9 +17,7 @@ MASK_STEP = 8
 """Full-size masks are sampled every so many pixels in both directions."""
 
 
-def carry_out(
-    predictor: Any, state: Any, script: Sequence[dict[str, Any]], answers: dict[str, NDArray[Any]]
-) -> None:
+def carry_out(predictor: Any, state: Any, script: Sequence[dict[str, Any]], answers: dict[str, NDArray[Any]]) -> None:
     """Fill `answers`, keyed as in the goldens: `s{step}_ids`, `_masks`, `_order`, and `s{step}_f{frame}_...`."""
 
     def keep(key: str, ids: Any, masks: Any) -> None:

@@ -45,7 +45,31 @@ def test_shapes(predictor, embedding):
     assert masks.masks.dtype == bool
     assert masks.best().masks.shape == (1, 1, *SIZE)
     assert masks.best().iou == masks.iou.max()
-    assert predictor.predict(embedding, box=[4, 10, 30, 30], multimask=False).iou.shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "readings"),
+    [
+        ({"points": [10, 20]}, 3),
+        ({"points": [10, 20], "multimask": False}, 1),
+        ({"points": [[10, 20], [12, 20]]}, 1),
+        ({"box": [4, 10, 30, 30]}, 1),
+        ({"box": [4, 10, 30, 30], "points": []}, 1),
+        ({"box": [4, 10, 30, 30], "multimask": True}, 3),
+        ({"boxes": [[4, 10, 30, 30]]}, 1),
+        ({"mask": np.ones(SIZE)}, 1),
+        ({"points": [10, 20], "mask_logits": np.zeros((1, 16, 16))}, 1),
+    ],
+)
+def test_a_single_point_alone_is_read_in_three_ways(predictor, embedding, prompt, readings):
+    assert predictor.predict(embedding, **prompt).iou.shape == (1, readings)
+
+
+def test_tensors_are_prompts_whatever_their_type(predictor, embedding):
+    box = torch.tensor([[4.0, 10.0, 30.0, 30.0]])
+    expected = predictor.predict(embedding, boxes=box.numpy())
+    assert close(predictor.predict(embedding, boxes=box.bfloat16()), expected)
+    assert close(predictor.predict(embedding, boxes=box.requires_grad_()), expected)
 
 
 def test_a_mask_alone_comes_with_the_box_around_it(predictor, embedding):
@@ -167,7 +191,7 @@ def test_a_boolean_mask_of_the_pictures_size_is_a_prompt(predictor, embedding):
     mask = np.zeros(SIZE, bool)
     mask[10:30, 10:40] = True
     with_mask = predictor.predict(embedding, mask=mask)
-    assert with_mask.logits.shape == (1, 3, *SIZE)
+    assert with_mask.logits.shape == (1, 1, *SIZE)
     assert not close(with_mask, predictor.predict(embedding, mask=~mask))
 
 
@@ -190,12 +214,13 @@ def test_a_mask_of_other_proportions_is_refused(predictor, embedding, size):
 def test_earlier_masks_are_one_for_each_object(predictor, embedding):
     boxes = [[4, 10, 30, 30], [20, 5, 60, 44], [0, 0, 72, 48]]
     found = predictor.predict(embedding, boxes=boxes)
-    assert predictor.predict(embedding, boxes=boxes, mask_logits=found.best().low_res).iou.shape == (3, 3)
+    several = predictor.predict(embedding, boxes=boxes, multimask=True)
+    assert predictor.predict(embedding, boxes=boxes, mask_logits=found.low_res).iou.shape == (3, 1)
     for prompt, rows, objects in (
-        ({"points": [[10, 20]], "mask_logits": found.low_res[0]}, 3, 1),
-        ({"boxes": boxes, "mask_logits": found.best().low_res[:2]}, 2, 3),
+        ({"points": [[10, 20]], "mask_logits": several.low_res[0]}, 3, 1),
+        ({"boxes": boxes, "mask_logits": found.low_res[:2]}, 2, 3),
         ({"boxes": boxes, "mask": np.ones(SIZE, bool)}, 1, 3),
-        ({"mask_logits": found.low_res[:1]}, 3, 1),
+        ({"mask_logits": several.low_res[:1]}, 3, 1),
     ):
         with pytest.raises(PromptError, match=f"{rows} earlier masks for {objects} objects; give one for each"):
             predictor.predict(embedding, **prompt)
@@ -229,6 +254,13 @@ def test_any_multiple_of_32_is_an_image_size(picture):
         ({"boxes": [[1, 2, 30, 40]], "labels": [1]}, "labels belong to points"),
         ({"mask": np.ones(SIZE, bool), "labels": [1]}, "labels belong to points"),
         ({"mask_logits": np.zeros((1, 5, 5))}, "mask_logits are 16 x 16"),
+        ({"mask_logits": "found"}, "mask_logits are numbers"),
+        ({"mask_logits": 5.0}, "mask_logits are 16 x 16"),
+        ({"boxes": "abc"}, "boxes must be numbers"),
+        ({"boxes": [[1, 2, 3, 4], [1]]}, "boxes must be numbers"),
+        ({"mask": "mask.png"}, "a mask is an array .* got 'mask.png'"),
+        ({"mask": [[1, 0], [1]]}, "a mask is an array"),
+        ({"points": []}, "an empty prompt"),
     ],
 )
 def test_bad_prompts(predictor, embedding, prompt, message):

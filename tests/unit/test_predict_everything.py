@@ -125,6 +125,20 @@ def test_crops_find_small_things_and_each_is_encoded_once(model):
     assert (in_crop.mask & blue).sum() > 0.7 * blue.sum()
 
 
+def test_the_best_come_first_wherever_they_were_found(model, monkeypatch):
+    found = mask_finder.MaskFinder(model, PRESETS["fast"]).find(paint(THINGS))
+    scored = [replace(mask, iou=iou) for mask, iou in zip(found, (0.7, 0.9, 0.6, 0.8), strict=True)]
+    monkeypatch.setattr(mask_finder.MaskFinder, "find", lambda *_, **__: scored)
+    assert [mask.iou for mask in everything(paint(THINGS), model)] == [0.9, 0.8, 0.7, 0.6]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_picture_that_cannot_be_written_to_is_searched_without_a_warning(model):
+    picture = paint(THINGS)
+    picture.flags.writeable = False
+    assert len(everything(picture, model, preset="fast")) == 4
+
+
 def test_masks_cut_off_by_a_crop_are_left_out(model):
     picture = paint([(8, 40, 248, 80, RED)], 256, 256)
     found = everything(picture, model, points_per_side=8, crop_n_layers=1, stability_score_thresh=0.95)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -145,6 +146,22 @@ def test_what_is_found_is_tracked_as_if_it_had_been_prompted():
     for found, expected in zip(search.run(), prompted.propagate(), strict=True):
         assert found.object_ids == expected.object_ids == (1,)
         assert (found.logits - expected.logits).abs().max() < 1e-4
+
+
+def test_where_there_is_room_for_few_the_best_are_taken_up():
+    model, clip = tiny_model(), tiny_clip(1)
+    masks = np.zeros((3, *clip.shape[1:3]), bool)
+    for place, mask in enumerate(masks):
+        mask[12:28, 24 * place : 24 * place + 16] = True
+
+    class Unordered(GivenMask):
+        def find(self, image: np.ndarray, where: np.ndarray | None = None) -> list[FoundMask]:
+            one = super().find(image)[0]
+            return [replace(one, rle=encode_rle(mask), iou=iou) for mask, iou in zip(masks, (0.6, 0.8, 0.7))]
+
+    search = MaskletSearch(VideoSession(model, clip), Unordered(model, masks[0]), MaskletRules(max_objects=1))
+    (found,) = search.run()
+    assert found.masks[0][20, 32] and not found.masks[0][20, 8]
 
 
 def test_memory_is_constant_on_an_endless_source():

@@ -120,8 +120,49 @@ def test_empty_and_unreadable_masks_are_errors(tmp_path) -> None:
 
 
 def test_grey_masks_of_many_cells_are_numbered_not_soft(tmp_path) -> None:
-    labels = np.repeat(np.arange(200, dtype=np.uint8), 50).reshape(100, 100)
+    labels = np.kron(np.arange(200, dtype=np.uint8).reshape(10, 20), np.ones((8, 8), np.uint8))
     Image.fromarray(labels).save(tmp_path / "cells.png")
     assert (read_mask(tmp_path / "cells.png", 5) == (labels == 5)).all()
     with pytest.raises(PromptError, match="no object 250"):
         read_mask(tmp_path / "cells.png", 250)
+
+
+def _disc(radius: float, soft: float) -> np.ndarray:
+    """[96 128] uint8, white inside, falling off over twice `soft` pixels."""
+    y, x = np.mgrid[:96, :128]
+    return np.clip(((radius - np.hypot(y - 48, x - 64)) / soft + 1) * 127.5, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("soft", [0.5, 1, 2, 5, 10, 20])
+@pytest.mark.parametrize("radius", [8, 20, 40])
+def test_soft_edges_are_no_object_numbers_however_wide_they_are(tmp_path, radius, soft) -> None:
+    values = _disc(radius, soft)
+    Image.fromarray(values).save(tmp_path / "soft.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "soft.png", 1), values >= 128)
+
+
+def test_a_map_of_probabilities_is_halved(tmp_path) -> None:
+    y, x = np.mgrid[:96, :128]
+    values = (255 / (1 + np.exp((np.hypot(y - 48, x - 64) - 30) / 6))).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "map.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "map.png", 1), values >= 128)
+
+
+def test_what_may_be_numbers_or_brightness_is_asked_about(tmp_path) -> None:
+    """Cells of 4 x 4 pixels side by side, each with a grey value of its own."""
+    values = np.random.default_rng(0).permutation(250).astype(np.uint8).reshape(10, 25)
+    Image.fromarray(np.kron(values, np.ones((4, 4), np.uint8))).save(tmp_path / "cells.png")
+    with pytest.raises(PromptError, match=r"cells\.png may hold object numbers or .* save it as a palette PNG"):
+        read_mask(tmp_path / "cells.png", 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_of_a_cut_out_what_is_opaque_is_the_object(tmp_path, mode) -> None:
+    picture = Image.new("RGB", (128, 96), "white").convert(mode)
+    alpha = _disc(30, 3)
+    picture.putalpha(Image.fromarray(alpha))
+    picture.save(tmp_path / "cut_out.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "cut_out.png", 1), alpha >= 128)
+    picture.putalpha(255)
+    picture.save(tmp_path / "opaque.png")
+    assert read_mask(tmp_path / "opaque.png", 1).all()

@@ -163,6 +163,63 @@ def test_conditioning_frames_are_known_in_order_as_prompts_come_and_go(model, cl
     assert track.conditioning == [2, 8] == sorted(n for n, result in track.history.items() if result.conditioning)
 
 
+@pytest.mark.parametrize("order", [lambda key: key, lambda key: (key[1], key[0])], ids=["by object", "by frame"])
+def test_a_frame_is_encoded_once_for_all_objects_prompted_on_it(model, clip, monkeypatch, order):
+    session = VideoSession(model, clip)
+    for object_id, frame in sorted(((i, frame) for i in range(1, 4) for frame in range(0, 12, 2)), key=order):
+        session.place(object_id, frame, Prompt.of(points=(10, 20)))
+    encoded, encode = [], model.encode
+    monkeypatch.setattr(model, "encode", lambda pixels: encoded.append(1) or encode(pixels))
+    session.features.clear()
+    session.settle()
+    assert len(encoded) == 6
+
+
+def test_a_frame_is_conditioned_once_however_often_it_is_clicked(model, clip, monkeypatch):
+    session, anew = VideoSession(model, clip), VideoSession(model, clip)
+    for one in (session, anew):
+        one.add(1, 0, **POINT)
+        list(one.propagate(num_frames=6))
+    calls, conditioned = [], video.condition_frame
+    monkeypatch.setattr(video, "condition_frame", lambda *args: calls.append(1) or conditioned(*args))
+
+    def click(one, x):
+        calls.clear()
+        found = one.add(1, 4, points=[[x, 20]]).logits
+        return found, len(calls)
+
+    for x, times in ((10, 1), (20, 0), (30, 0)):
+        anew.tracks[1].conditioned = None
+        (found, number), (expected, _) = click(session, x), click(anew, x)
+        assert torch.equal(found, expected)
+        assert number == times
+    list(session.propagate(start=2, num_frames=2))
+    assert click(session, 12)[1] == 1, "what it recalls has changed since"
+
+
+def test_a_window_goes_on_from_where_it_stopped(model, clip):
+    """After a break, from the frame that was corrected or the one after; as a session that keeps all would."""
+    window, whole = VideoSession(model, clip, keep="window"), VideoSession(model, clip)
+    passed = []
+    for session in (window, whole):
+        session.add(1, 0, **POINT)
+        for _ in zip(range(4), session.propagate()):
+            pass
+    assert [found.frame for found in window.propagate(num_frames=2)] == [4, 5]
+    list(whole.propagate(start=4, num_frames=2))
+    for session, start in ((window, None), (whole, 5)):
+        session.add(1, 5, points=[[50, 40]], labels=[0])
+        passed.append(list(session.propagate(start=start)))
+    assert [found.frame for found in passed[0]] == list(range(5, 14))
+    assert all(torch.equal(a.logits, b.logits) for a, b in zip(*passed, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(72, 48), (10, 500)])
+def test_a_mask_of_other_proportions_is_refused_wherever_it_comes_from(model, clip, shape):
+    with pytest.raises(PromptError, match="of those proportions"):
+        VideoSession(model, clip).prompt(1, 0, Prompt.of(mask=np.ones(shape)))
+
+
 def test_a_mask_too_small_for_the_model_is_warned_of(model):
     session = VideoSession(model, np.zeros((2, 600, 600, 3), np.uint8))
     speck = np.zeros((600, 600), bool)

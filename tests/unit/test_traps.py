@@ -239,8 +239,36 @@ def test_logits_fed_back_are_clamped(model, features):
     assert torch.equal(*fed)
 
 
-def test_clearing_a_frame_demotes_it_to_an_ordinary_memory(model, clip):
+def test_a_right_prompt_given_before_the_wrong_one_is_taken_back_is_all_that_is_recalled(model, clip):
+    """The other order: nothing that was tracked with the wrong prompt in view stays, and what came before it does."""
+    session, fresh = VideoSession(model, clip), VideoSession(model, clip)
+    session.add(1, 0, points=[[60, 40]])
+    list(session.propagate())
+    for one in (session, fresh):
+        one.add(1, 5, points=[[10, 20]])
+    session.tracks[1].drafts[5] = fresh.tracks[1].drafts[5]  # the answer itself was given in view of the wrong one
+    session.settle()
+    session.clear(1, 0)
+    assert list(session.tracks[1].history) == session.tracks[1].conditioning == [5]
+    assert not session.preview(3).object_ids
+    pairs = zip(session.propagate(), fresh.propagate(), strict=True)
+    assert all(torch.equal(found.logits, expected.logits) for found, expected in pairs)
+
+
+def test_what_was_tracked_before_a_prompt_that_was_taken_back_is_kept(model, clip):
     session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=6))
+    session.add(1, 3, points=[[60, 40]])
+    list(session.propagate(start=3, num_frames=6))
+    session.clear(1, 3)
+    assert list(session.tracks[1].history) == [0, 1, 2]
+    assert sorted(session.tracks[1].visited) == [0, 1, 2]
+    assert session.tracks[1].conditioning == [0]
+
+
+def test_officially_a_frame_that_is_cleared_becomes_an_ordinary_memory(model, clip):
+    session = VideoSession(model, clip, policy=OFFICIAL)
     session.add(1, 0, **POINT)
     session.add(1, 6, points=[[30, 20]])
     list(session.propagate())
@@ -425,8 +453,7 @@ def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
 
     empty = torch.zeros(1)
     history = {
-        frame: FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0)
-        for frame in range(20)
+        frame: FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0) for frame in range(20)
     }
     let_go(history, 19, recent=recent)
     held = [frame for frame, result in history.items() if result.memory is not None]

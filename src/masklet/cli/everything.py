@@ -19,7 +19,7 @@ def everything(
         ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="fast, default or thorough.  [default: default; fast for a clip]")
+        str | None, typer.Option("--preset", help="fast, default or thorough.  \\[default: default; fast for a clip]")
     ] = None,
     points: Annotated[int | None, typer.Option("--points", metavar="N", help="Try N x N points instead.")] = None,
     iou: Annotated[float | None, typer.Option("--iou", help="Least predicted IoU of a mask, 0 to 1.")] = None,

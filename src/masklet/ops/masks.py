@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from masklet.errors import InputError
+from masklet.ops.boxes import mask_areas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,6 @@ def index_map(masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint16
         if not 1 <= object_id <= MAX_OBJECT_ID:
             raise InputError(f"an index mask numbers objects from 1 to {MAX_OBJECT_ID}; got {object_id}")
     index = np.zeros(masks.shape[-2:], np.uint16)
-    for place in np.argsort(-masks.sum((-2, -1)), kind="stable"):
+    for place in np.argsort(-mask_areas(masks), kind="stable"):
         index[masks[place]] = ids[place]
     return index

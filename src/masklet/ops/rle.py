@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco
 
@@ -19,7 +20,7 @@ def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Encode a mask [H, W] as COCO's compressed RLE, `{"size": [H, W], "counts": str}`, ready for JSON."""
     if mask.ndim != 2:
         raise InputError(f"a mask to encode must have shape (H, W); got {mask.shape}")
-    packed = coco.encode(np.asfortranarray(mask, np.uint8))
+    packed = coco.encode(cv2.transpose(mask.astype(np.uint8)).T)  # OpenCV turns a large mask over many times faster
     return {"size": [int(side) for side in mask.shape], "counts": packed["counts"].decode("ascii")}
 
 

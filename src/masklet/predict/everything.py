@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masklet.checkpoints import DEFAULT_MODEL, load
-from masklet.io.images import read_image
+from masklet.io.images import read_own_image
 from masklet.model.network import Network
 from masklet.predict.everything_options import choose_options
-from masklet.predict.mask_finder import FoundMask, MaskFinder, OnPoints
+from masklet.predict.mask_finder import FoundMask, MaskFinder, OnPoints, best_first
 from masklet.types import Size
 
 
@@ -78,8 +78,8 @@ def everything(
     Raises `InputError` for a picture that cannot be read, an unknown preset or option, or a value out of range.
     Source: SAM paper, section 4 and appendix B; official `automatic_mask_generator.py`.
     """
-    picture = read_image(image)
+    picture = read_own_image(image)
     network = model if isinstance(model, Network) else load(model)
     options = choose_options(preset, changes, network.config)
     found = MaskFinder(network, options).find(picture, on_points=on_points)
-    return FoundMasks(Size(*picture.shape[:2]), tuple(found))
+    return FoundMasks(Size(*picture.shape[:2]), best_first(found))

@@ -16,7 +16,7 @@ from masklet.io.palette import write_index_png
 from masklet.model.network import Network
 from masklet.predict.everything import everything
 from masklet.predict.everything_video import MaskletRules, everything_video
-from masklet.predict.record import MASKS, OVERLAY, ClipRecorder, OnFrame, Recorded, write_picture
+from masklet.predict.record import MASKS, OVERLAY, ClipRecorder, OnFrame, Recorded, remove_index_masks, write_picture
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ def everything_to_folder(
     `OutputError`.
     """
     picture = read_image(image)
-    found = everything(picture, model, **options)
     folder = make_folder(out)
+    spare_source(image, folder / "overlay.png", folder / "masks.png")
+    found = everything(picture, model, **options)
     recorded = RecordedEverything(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
     )
-    spare_source(image, recorded.overlay, recorded.masks)
+    remove_index_masks(folder)
     labels = found.label_map()
     write_index_png(recorded.masks, labels)
     overlay = picture

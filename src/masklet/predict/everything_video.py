@@ -19,7 +19,7 @@ from masklet.checkpoints import DEFAULT_MODEL, load
 from masklet.errors import InputError
 from masklet.model.network import Network
 from masklet.predict.everything_options import choose_options
-from masklet.predict.mask_finder import MaskFinder, stability_scores
+from masklet.predict.mask_finder import MaskFinder, best_first, stability_scores
 from masklet.predict.video import VideoSession
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
 from masklet.types import FrameMasks, Prompt
@@ -131,7 +131,7 @@ class MaskletSearch:
             return
         covered: NDArray[np.bool_] = np.any(self.session.preview(frame).masks, axis=0)
         least_area = self.rules.min_part * covered.size
-        for found in self.finder.find(image, where=~widened(covered)):
+        for found in best_first(self.finder.find(image, where=~widened(covered))):
             mask = found.mask
             if found.area < least_area or (mask & covered).sum() > self.rules.max_covered * found.area:
                 continue

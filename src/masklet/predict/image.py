@@ -26,7 +26,8 @@ from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points
 from masklet.predict.close_look import look_closer
 from masklet.predict.pixels import at_full_size, picture_pixels
-from masklet.types import ImageMasks, Prompt, Size
+from masklet.tracking.step import MAX_AMBIGUOUS_POINTS
+from masklet.types import ImageMasks, Prompt, Size, prompt_numbers
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -162,15 +163,16 @@ class ImagePredictor:
         boxes: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         mask_logits: Tensor | None = None,
-        multimask: bool = True,
+        multimask: bool | None = None,
     ) -> ImageMasks:
         """Masks for one prompt, or for many boxes at once.
 
         points: (n, 2) x, y in the picture's pixels; labels: (n,) 1 object, 0 not the object; box: (4,) x0, y0, x1, y1;
         boxes: (b, 4), each an object of its own; mask: (H, W) bool, a mask to be improved, of the picture's size or, at
         another scale, of its proportions, which without points or a box comes with the box around it; mask_logits:
-        `low_res` of an earlier answer, one mask per object, to be refined (by itself best with multimask=False);
-        multimask: three readings or a single mask. The result has b rows, 1 but for `boxes`. Raises `PromptError`.
+        `low_res` of an earlier answer, one mask per object, to be refined; multimask: three readings of the prompt or a
+        single mask, None for three of a single point, which leaves a doubt what is meant, and one of anything more. The
+        result has b rows, 1 but for `boxes`. Raises `PromptError`.
         """
         if not isinstance(embedding, ImageEmbedding):
             raise InputError(f"predict takes what embed(picture) gives, not {type(embedding).__name__}")
@@ -185,6 +187,8 @@ class ImagePredictor:
             raise PromptError(
                 f"{len(earlier)} earlier masks for {rows} objects; give one for each, such as `found.best().low_res`"
             )
+        if multimask is None:
+            multimask = mask is None and mask_logits is None and _is_ambiguous(points_on_model)
         return self.decode(embedding, points_on_model, earlier, multimask=multimask)
 
     @torch.no_grad()
@@ -283,7 +287,7 @@ class ImagePredictor:
             return self._one(embedding, Prompt.of(points, labels, box))
         if points is not None or box is not None:
             raise PromptError("boxes come alone, each an object of its own; give points and box, or boxes")
-        array = np.asarray(boxes, np.float32)
+        array = prompt_numbers("boxes", boxes)
         if array.ndim != 2 or array.shape[1] != 4 or not len(array):
             raise PromptError(f"boxes have shape (b, 4) with b >= 1; got {array.shape}")
         rows = [self._one(embedding, Prompt.of(box=row)) for row in array]
@@ -305,15 +309,21 @@ class ImagePredictor:
         if mask is not None:
             if mask_logits is not None:
                 raise PromptError("give a mask or mask_logits, not both")
-            given = Prompt.of(mask=mask).mask
-            assert given is not None
-            _check_proportions(given, embedding.size)
-            return (to_model_mask(given, side, self.model.device) * 2 - 1) * GIVEN_MASK_LOGIT
-        logits = torch.as_tensor(mask_logits, dtype=torch.float32, device=self.model.device)
-        logits = logits.reshape(-1, 1, *logits.shape[-2:])
-        if logits.shape[-2:] != (side, side):
+            prompt = Prompt.of(mask=mask)
+            prompt.check_proportions(embedding.size)
+            assert prompt.mask is not None
+            return (to_model_mask(prompt.mask, side, self.model.device) * 2 - 1) * GIVEN_MASK_LOGIT
+        try:
+            logits = torch.as_tensor(mask_logits, dtype=torch.float32, device=self.model.device).detach()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise PromptError(f"mask_logits are numbers, `low_res` of an answer; got {type(mask_logits)}") from error
+        if logits.ndim < 2 or logits.shape[-2:] != (side, side):
             raise PromptError(f"mask_logits are {side} x {side} for this picture; got {tuple(logits.shape)}")
-        return logits
+        return logits.reshape(-1, 1, side, side)
+
+
+def _is_ambiguous(points: Points | None) -> bool:
+    return points is not None and points.xy.shape[1] <= MAX_AMBIGUOUS_POINTS
 
 
 def _box_around(mask: ArrayLike, size: Size) -> NDArray[np.float32]:
@@ -324,13 +334,3 @@ def _box_around(mask: ArrayLike, size: Size) -> NDArray[np.float32]:
         raise PromptError("the mask is empty; mark some of the object, or prompt with points or a box")
     height, width = given.shape
     return mask_boxes(given) * np.array([size.width / width, size.height / height] * 2, np.float32)
-
-
-def _check_proportions(mask: NDArray[np.bool_], size: Size) -> None:
-    """Raise `PromptError` unless a mask is of a picture's size, or of that size scaled and rounded to whole pixels."""
-    height, width = mask.shape
-    if abs(width * size.height - height * size.width) >= max(size):
-        raise PromptError(
-            f"the mask is {width} x {height} pixels (width x height), the picture {size.width} x {size.height}; "
-            "give a mask of that size or, smaller or larger, of those proportions"
-        )

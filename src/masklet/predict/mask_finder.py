@@ -18,14 +18,14 @@ from torch import Tensor
 from masklet.model.image_encoder import ImageFeatures
 from masklet.model.layers import resize_bilinear
 from masklet.model.network import FED_BACK_LIMIT, Network
-from masklet.ops.boxes import mask_boxes, nms
+from masklet.ops.boxes import mask_areas, mask_boxes, nms
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import FOREGROUND, Points, to_model_points
 from masklet.ops.crops import Crop, crop_windows, touches_cut
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL
-from masklet.predict.pixels import at_full_size, picture_pixels
+from masklet.predict.pixels import at_full_size, picture_pixels, shrunk_guide
 from masklet.types import Size
 
 OnPoints = Callable[[int, int], None]
@@ -62,8 +62,8 @@ class FoundMask:
 class _View:
     """A crop as the network sees it.
 
-    features: b = 1; conditioned: [1 c h w]; size: height, width of the picture; guide: the crop's own pixels, RGB,
-    where masks are to follow their edges.
+    features: b = 1; conditioned: [1 c h w]; size: height, width of the picture; guide: the crop's own pixels, RGB, as
+    few as count, where masks are to follow their edges.
     """
 
     crop: Crop
@@ -91,8 +91,8 @@ class MaskFinder:
     ) -> list[FoundMask]:
         """The masks of a picture, uint8 RGB [H W 3]; with `where`, [H W], of points on its true pixels only.
 
-        on_points: called now and then with how many points were tried, and of how many. Best first: by predicted IoU
-        or, where there are crops, those of the smallest first.
+        on_points: called now and then with how many points were tried, and of how many. In the official order: by
+        predicted IoU or, where there are crops, those of the smallest crops first; see `best_first`.
         """
         size = image.shape[0], image.shape[1]
         crops = crop_windows(size, self.options.crop_n_layers, self.options.crop_overlap_ratio)
@@ -127,7 +127,8 @@ class MaskFinder:
         seen = image[crop.window]
         pixels = picture_pixels(seen, self.model.config.image_size, self.model.device)
         features = self.model.encode(pixels)
-        guide = seen if self.model.config.guided_edges else None
+        # Shrunk once for all masks: full size, that is dear on a large photograph.
+        guide = shrunk_guide(seen, features.stride4.shape[-2:]) if self.model.config.guided_edges else None
         return _View(crop, features, self.model.condition(features, None), (image.shape[0], image.shape[1]), guide)
 
     def _search(self, view: _View, xy: NDArray[np.float32]) -> Iterator[FoundMask]:
@@ -184,12 +185,12 @@ class MaskFinder:
         mended = fill_holes_and_specks(low_res, hole_area=area, speck_area=area, fill=HOLE_FILL, keep_largest=False)
         logits = resize_bilinear(mended[:, None], *crop.size)[:, 0]
         stability = stability_scores(logits, options.mask_threshold, options.stability_score_offset)
-        stable = (stability >= options.stability_score_thresh).nonzero()[:, 0]
+        stable = (stability >= options.stability_score_thresh).nonzero()[:, 0].to(logits.device)
         logits = logits[stable]
         if view.guide is not None:  # only now: guided edges are sharp, whatever the model thinks of them
             logits = at_full_size(mended[None, stable], Size(*crop.size), view.guide)[0]
         masks = (logits > options.mask_threshold).cpu().numpy()
-        areas = masks.sum((-2, -1))
+        areas = mask_areas(masks)
         boxes = mask_boxes(masks) + np.array((crop.x0, crop.y0) * 2)
         cut = touches_cut(_between_centres(boxes), crop, view.size)
         for number, index in enumerate(stable.tolist()):
@@ -210,13 +211,18 @@ class MaskFinder:
             )
 
 
+def best_first(found: Sequence[FoundMask]) -> tuple[FoundMask, ...]:
+    """Masks by their predicted IoU, wherever on the picture they were found."""
+    return tuple(sorted(found, key=lambda mask: -mask.iou))
+
+
 def stability_scores(logits: Tensor, threshold: float, offset: float) -> Tensor:
     """The IoU [n] of each mask [n H W] cut at `threshold` + `offset` with itself cut at `threshold` - `offset`.
 
     0 where both are empty.
     """
-    inner = (logits > threshold + offset).sum((-2, -1))
-    outer = (logits > threshold - offset).sum((-2, -1))
+    inner = torch.from_numpy(mask_areas((logits > threshold + offset).cpu().numpy()))
+    outer = torch.from_numpy(mask_areas((logits > threshold - offset).cpu().numpy()))
     return inner / outer.clamp(min=1)
 
 

@@ -6,6 +6,8 @@ bilinearly with antialiasing, its folder loader 8-bit images with Pillow's bicub
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -36,12 +38,19 @@ def at_full_size(logits: Tensor, size: Size, guide: NDArray[np.uint8] | None) ->
     """Logits [b m h w] at the size of a picture, [b m H W]: along its edges where it is given, RGB [H W 3]."""
     if guide is None:
         return resize_bilinear(logits, *size)
-    height, width = (min(FINEST * cells, pixels) for cells, pixels in zip(logits.shape[-2:], size))
-    # OpenCV shrinks bytes in a fraction of the time that floats take, which counts on every frame of a clip.
-    seen = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA)
+    seen = shrunk_guide(guide, logits.shape[-2:])
     planes = torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1))).to(logits.device)
     found = resize_guided(logits.flatten(0, 1)[:, None], planes.float() / 255, size)
     return found.reshape(*logits.shape[:2], *size)
+
+
+def shrunk_guide(guide: NDArray[np.uint8], cells: Sequence[int]) -> NDArray[np.uint8]:
+    """A picture [H W 3] with as many pixels as count where logits of (h, w) `cells` follow its edges, or fewer."""
+    height, width = (min(FINEST * number, pixels) for number, pixels in zip(cells, guide.shape[:2]))
+    if (height, width) == guide.shape[:2]:
+        return guide
+    # OpenCV shrinks bytes in a fraction of the time that floats take, which counts on every frame of a clip.
+    return np.asarray(cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _normalise(pixels: Tensor) -> Tensor:

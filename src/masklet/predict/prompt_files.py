@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 WHITE = 240
 """Brightness that the inside of a soft mask reaches."""
+STEEP = 8
+"""Neighbouring object numbers somewhere differ by more than this; the brightnesses of a smooth map never do."""
+DARK, OPAQUE = 32, 128
+"""Brightness at which the tails of a soft mask end, and half the range."""
+EVEN, MIXED = 0.5, 0.2
+"""Parts of the pixels of an index mask, and of a soft edge, whose neighbours are of their own value."""
 
 _FIELDS = {"frame", "object", "points", "labels", "box", "mask"}
 
@@ -79,13 +86,14 @@ def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]
     """Read one object's mask [H, W] from a picture.
 
     Of an index mask with several objects (palette, 16-bit or small values) the pixels that equal `object_id` are
-    taken; of one with a single object, all that are not 0; of any other picture, the brighter half of the range.
-    Raises `InputError` for an unreadable file, `PromptError` where the object is not in it.
+    taken; of one with a single object, all that are not 0; of a cut-out with transparency, what is opaque; of any other
+    picture, the brighter half of the range. Raises `InputError` for an unreadable file, `PromptError` where the object
+    is not in it, or the picture may be an index mask or a soft one.
     """
     values = _index_values(Path(path))
     present = [] if values is None else np.unique(values[values > 0]).tolist()
     if values is None:
-        mask = read_image(path).max(-1) >= 128
+        mask = _bright_or_opaque(Path(path))
     elif len(present) < 2:
         mask = values > 0
     elif object_id in present:
@@ -100,7 +108,8 @@ def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]
 def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     """The pixel values of an index mask; None for a picture in brightnesses, such as a grey mask with soft edges.
 
-    Object numbers take up many of the values up to the highest; of a soft mask that does, most of the inside is white.
+    Object numbers take up many of the values up to the highest, and each stands on a patch of pixels. So may the
+    brightnesses of a soft mask, but most of its inside is white, or its values change from pixel to pixel by steps.
     """
     try:
         with Image.open(path) as image:
@@ -114,8 +123,41 @@ def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     num_values = len(np.unique(inside))
     if mode != "L" or num_values < 2 or inside.max() < 128:
         return values
-    numbered = num_values > inside.max() / 3 and (inside < WHITE).mean() > 0.5
-    return values if numbered else None
+    if num_values <= inside.max() / 3 or (inside < WHITE).mean() <= 0.5 or _steepest(values) <= STEEP:
+        return None
+    even = _even_part(values)
+    if MIXED < even < EVEN:
+        raise PromptError(
+            f"{path} may hold object numbers or the brightnesses of one soft mask: save it as a palette PNG, or in "
+            "black and white"
+        )
+    return values if even >= EVEN else None
+
+
+def _steepest(values: NDArray[Any]) -> int:
+    """The largest difference between neighbouring pixels [H, W]."""
+    signed = values.astype(np.int32)
+    return max(int(np.abs(np.diff(signed, axis=axis)).max(initial=0)) for axis in (0, 1))
+
+
+def _even_part(values: NDArray[Any]) -> float:
+    """Of the pixels [H, W] neither dark nor the brightest, the part whose 3 x 3 neighbours are 0 or like them."""
+    own = values.astype(np.uint16)
+    kernel = np.ones((3, 3), np.uint8)
+    brightest = cv2.dilate(own, kernel)
+    darkest = cv2.erode(np.where(own > 0, own, np.iinfo(own.dtype).max), kernel)
+    between = (own >= DARK) & (own < own.max())
+    return float(((brightest == own) & (darkest == own))[between].mean()) if between.any() else 1.0
+
+
+def _bright_or_opaque(path: Path) -> NDArray[np.bool_]:
+    """The opaque part of a cut-out [H, W]; of a picture that is opaque everywhere, the brighter half of the range."""
+    brightness: NDArray[np.uint8] = read_image(path).max(-1)  # which says what is wrong
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        alpha = np.asarray(upright.getchannel("A")) if upright.mode in ("RGBA", "LA") else brightness
+    is_cut_out = alpha.min() < OPAQUE <= alpha.max()
+    return (alpha if is_cut_out else brightness) >= OPAQUE
 
 
 def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:

@@ -43,6 +43,9 @@ OnFrame = Callable[[int, "int | None"], None]
 OVERLAY, MASKS = "overlay.mp4", "masks"
 """What is written of a clip: a file, and a folder."""
 
+VISIBLE = 0.5
+"""Presence above which an object is taken to be visible. Its mask can be empty still, where others cover it."""
+
 MENDED_AREA = 8
 """Holes filled and specks removed in pictures, in pixels of the model's masks (a quarter of its input size): as many as
 the official package fills in video."""
@@ -92,12 +95,12 @@ def segment_to_folder(
         labels=labels,
         box=None if several or not boxes else boxes[0],
         boxes=boxes if several else None,
-        multimask=not boxes and len(points) == 1,
     ).best()
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
+    remove_index_masks(folder)
     write_index_png(recorded.masks, index_map(masks, ids))
     write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
     with MaskletsWriter(
@@ -135,7 +138,7 @@ def track_to_folder(
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
     frames = open_frames(source, revisit=not in_passing)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
-    for placed in prompts:
+    for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
         placed.prompt.check_within(session.size)
         session.place(placed.object_id, placed.frame, placed.prompt)
     total = _num_frames_to_track(session, prompts, direction)
@@ -211,14 +214,14 @@ class ClipRecorder:
             self._video.write(picture)
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
                 self._writer.add(frame, object_id, mask, presence=presence)
-                if not mask.any():
+                if presence <= VISIBLE:
                     self._note_unseen(frame, object_id)
         except BaseException:
             self._writer.discard(frame)
             file.unlink(missing_ok=True)
             raise
         if not self._writer.index_masks:
-            self._remove_earlier(but=file.name)
+            remove_index_masks(self.recorded.masklets.parent, but=file.name)
         self._writer.index_masks.append(file.name)
 
     def _note_unseen(self, frame: int, object_id: int) -> None:
@@ -235,12 +238,14 @@ class ClipRecorder:
         boxes = [prompt.box for prompt in given if prompt.box is not None]
         return draw_masks(self._frames[frame], masks, ids, points=points, boxes=boxes)
 
-    def _remove_earlier(self, but: str) -> None:
-        for name in set(read_index_masks(self.recorded.masklets)) - {but}:
-            try:
-                (self.recorded.masks / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(f"cannot remove the earlier mask {name}: {error.strerror or error}") from error
+
+def remove_index_masks(folder: Path, but: str | None = None) -> None:
+    """Remove the index masks of a clip that an earlier run's `masklets.json` names, which its results replace."""
+    for name in set(read_index_masks(folder / "masklets.json")) - {but}:
+        try:
+            (folder / MASKS / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot remove the earlier mask {name}: {error.strerror or error}") from error
 
 
 def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from masklet.tracking.memory import FrameResult, RecallPlan, let_go, plan_recall
 from masklet.tracking.policy import TrackingPolicy
@@ -13,23 +15,43 @@ from masklet.types import Prompt
 
 @dataclass(eq=False)
 class Track:
-    """One object: its prompts, the results not yet committed, those that are, and which frames a pass has been over
-    (with its direction), each keyed by frame; and the numbers of the conditioning frames, ascending."""
+    """One object: its prompts, the results not yet committed, those that are (in the order in which they began to be
+    recalled), and which frames a pass has been over (with its direction), each keyed by frame; the numbers of the
+    conditioning frames, ascending; and, while a frame is being prompted, what it was decoded from."""
 
     prompts: dict[int, Prompt] = field(default_factory=dict)
     drafts: dict[int, FrameResult] = field(default_factory=dict)
     history: dict[int, FrameResult] = field(default_factory=dict)
     visited: dict[int, bool] = field(default_factory=dict)
     conditioning: list[int] = field(default_factory=list)
+    conditioned: tuple[int, RecallPlan, Tensor] | None = None
 
     def store(self, result: FrameResult) -> None:
         """Put a committed result into the history, in the place of an earlier one on its frame."""
-        self.history[result.frame] = result
+        self.conditioned = None
         known = result.frame in self.conditioning
+        if not known:
+            self.history.pop(result.frame, None)  # it takes its place at the end
+        self.history[result.frame] = result
         if result.conditioning and not known:
             insort(self.conditioning, result.frame)
         elif known and not result.conditioning:
             self.conditioning.remove(result.frame)
+
+    def demote(self, frame: int) -> None:
+        """Remember a conditioning frame as a tracked one from now on."""
+        self.visited.pop(frame, None)
+        self.store(replace(self.history[frame], conditioning=False))
+
+    def forget_since(self, frame: int) -> None:
+        """Forget a conditioning frame, and all that was tracked since it was first recalled: with it in view."""
+        order = list(self.history)
+        for number in order[order.index(frame) :]:
+            if number == frame or number not in self.conditioning:
+                del self.history[number]
+                self.visited.pop(number, None)
+        self.conditioning.remove(frame)
+        self.conditioned = None
 
     def latest(self, frame: int) -> FrameResult | None:
         """The newest result on a frame, committed or not."""
@@ -52,6 +74,7 @@ class Track:
 
     def let_go(self, frame: int, reverse: bool, policy: TrackingPolicy, recent: int) -> None:
         """Forget what no frame after `frame` in this direction will need."""
+        self.conditioned = None
         let_go(
             self.history,
             frame,

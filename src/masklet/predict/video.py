@@ -109,7 +109,7 @@ class VideoSession:
         return self.prompt(object_id, frame, prompt, replace=replace)
 
     def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
-        """`add` with a prompt already made; points may lie outside the picture."""
+        """`add` with a prompt already made. Points may lie outside the picture; a mask may be smaller or larger than it."""
         self.place(object_id, frame, prompt, replace=replace)
         return self.preview(frame)
 
@@ -118,6 +118,7 @@ class VideoSession:
         """`prompt` for those who give many: the frame's masks are not brought to full size each time."""
         self._check_frame(frame)
         self._check_window(frame)
+        prompt.check_proportions(self.size)
         track = self.tracks.get(object_id, Track())
         earlier = track.prompts.get(frame)
         if earlier is not None and not replace:
@@ -136,14 +137,17 @@ class VideoSession:
     def clear(self, object_id: int, frame: int) -> FrameMasks:
         """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`.
 
-        With its last prompt all that was tracked from it is forgotten: it may have been another thing.
+        What was tracked since they were given is forgotten, as it may have been another thing; `propagate` tracks those
+        frames again. With `TrackingPolicy.cleared_stay_tracked` only an object's last prompt takes all with it.
         """
         track = self._track(object_id)
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
         if frame in track.conditioning:
-            track.visited.pop(frame, None)
-            track.store(replace(track.history[frame], conditioning=False))
+            if self.policy.cleared_stay_tracked:
+                track.demote(frame)
+            else:
+                track.forget_since(frame)
         if not track.conditioning and not track.drafts:
             self.tracks[object_id] = Track()
         return self.preview(frame)
@@ -163,12 +167,12 @@ class VideoSession:
     ) -> Iterator[FrameMasks]:
         """Track all prompted objects through the clip, yielding each frame's masks as it is done.
 
-        start: first frame, None for the first (backward: the last) prompt's; num_frames: how many frames in each
-        direction, None for all there are; direction: "both" goes forward first, from `start`, and then backward from
-        the frame before each object's first prompt, wherever `start` is, so that a frame may come twice, each time with
-        other objects; it needs keep="all". Prompts may be added and objects removed between frames. Raises
-        `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off, all frames before having been
-        yielded.
+        start: first frame, None for the first (backward: the last) prompt's, or for where a window that has begun goes
+        on; num_frames: how many frames in each direction, None for all there are; direction: "both" goes forward first,
+        from `start`, and then backward from the frame before each object's first prompt, wherever `start` is, so that a
+        frame may come twice, each time with other objects; it needs keep="all". Prompts may be added and objects
+        removed between frames. Raises `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off,
+        all frames before having been yielded.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
@@ -178,6 +182,8 @@ class VideoSession:
             raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
         if start is not None:
             self._check_frame(start)
+        elif self.keep == "window" and self._last is not None:
+            start = self._next_in_window()
         self.settle()
         first, last = self._prompted_range()
         if direction == "backward":
@@ -192,13 +198,16 @@ class VideoSession:
     @torch.no_grad()
     def settle(self) -> None:
         """Commit what was prompted since the last frame, so that further frames recall it."""
+        drafts = [(frame, track) for track in self.tracks.values() for frame in track.drafts]
+        # Frame by frame, so that each is encoded once for all objects.
+        for frame, track in sorted(drafts, key=lambda draft: draft[0]):
+            result = track.drafts[frame]
+            if frame in track.conditioning and not result.conditioning:
+                continue  # without `corrections_condition` a correction of a first prompt is lost, as officially
+            features = self._features(frame)
+            committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
+            track.store(committed.row(0, self._storage))
         for track in self.tracks.values():
-            for frame, result in sorted(track.drafts.items()):
-                if frame in track.conditioning and not result.conditioning:
-                    continue  # without `corrections_condition` a correction of a first prompt is lost, as officially
-                features = self._features(frame)
-                committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
-                track.store(committed.row(0, self._storage))
             track.drafts.clear()
 
     def _pass(self, start: int, num_frames: int | None, *, reverse: bool, second: bool = False) -> Iterator[FrameMasks]:
@@ -297,11 +306,14 @@ class VideoSession:
 
     def _conditioned(self, track: Track, frame: int, features: ImageFeatures) -> Tensor:
         """A frame that no pass has been over recalls nothing, even where memories exist."""
-        recalls = []
-        if frame in track.visited and track.history:
-            plan = track.recall_plan(frame, self._length, track.visited[frame], self.policy, self._recent)
-            recalls = [(track.history, plan)] if plan.maps else []
-        return condition_frame(self.model, features, recalls)
+        if frame not in track.visited or not track.history:
+            return condition_frame(self.model, features)
+        plan = track.recall_plan(frame, self._length, track.visited[frame], self.policy, self._recent)
+        if not plan.maps:
+            return condition_frame(self.model, features)
+        if track.conditioned is None or track.conditioned[:2] != (frame, plan):
+            track.conditioned = (frame, plan, condition_frame(self.model, features, [(track.history, plan)]))
+        return track.conditioned[2]
 
     def _cue(self, prompt: Prompt, earlier: FrameResult | None) -> Cue:
         image_size, device = self.model.config.image_size, self.model.device
@@ -392,6 +404,14 @@ class VideoSession:
             last, reverse = self._last
             if frame > last if reverse else frame < last:
                 raise PromptError(f"frame {frame} has passed (frame {last} was tracked); open the clip with keep='all'")
+
+    def _next_in_window(self) -> int:
+        """Where a window goes on: on the frame it stopped at if that was prompted since, otherwise on the next."""
+        assert self._last is not None, "a window that has not begun starts anywhere"
+        last, reverse = self._last
+        if any(last in track.drafts for track in self.tracks.values()):
+            return last
+        return last - 1 if reverse else last + 1
 
     def _check_order(self, frame: int, reverse: bool) -> None:
         if self.keep == "window" and self._last is not None:

@@ -16,6 +16,8 @@ class TrackingPolicy:
     holds (officially `add_all_frames_to_correct_as_cond`, off by default there).
     start_at_own_prompt: each object is tracked from its own first prompt on, so that it never depends on its company;
     off, all start at the earliest prompt of any.
+    cleared_stay_tracked: a frame whose prompts are taken back stays remembered as a tracked one; off, it is forgotten
+    with all that was tracked since it was prompted, which may have been another thing.
     fill_hole_area, remove_speck_area: pixels, at a quarter of the model's size, up to which holes are filled and specks
     removed; 0 for neither.
     binarise_prompted: the mask of a prompted frame is remembered as certain.
@@ -34,6 +36,7 @@ class TrackingPolicy:
 
     corrections_condition: bool = True
     start_at_own_prompt: bool = True
+    cleared_stay_tracked: bool = False
     fill_hole_area: int = 8
     remove_speck_area: int = 0
     binarise_prompted: bool = True
@@ -62,5 +65,5 @@ class TrackingPolicy:
 DEFAULT = TrackingPolicy()
 """Our own way."""
 
-OFFICIAL = TrackingPolicy(corrections_condition=False, start_at_own_prompt=False)
+OFFICIAL = TrackingPolicy(corrections_condition=False, start_at_own_prompt=False, cleared_stay_tracked=True)
 """What `sam2.build_sam.build_sam2_video_predictor` does by default."""

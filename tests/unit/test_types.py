@@ -1,0 +1,38 @@
+"""Prompts as people make them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.errors import PromptError
+from masklet.types import Prompt
+
+
+def test_lists_and_tensors_make_a_prompt_and_are_copied() -> None:
+    points = np.array([[1.0, 2.0]])
+    prompt = Prompt(points=points, labels=[1], box=(1, 2, 30, 40))
+    points += 5
+    assert prompt.points.tolist() == [[1, 2]] and prompt.labels.tolist() == [1]
+    assert prompt.box is not None and prompt.box.tolist() == [1, 2, 30, 40]
+    mask = torch.ones(1, 4, 5)
+    given = Prompt(mask=mask)
+    mask.zero_()
+    assert given.mask is not None and given.mask.shape == (4, 5) and given.mask.all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"points": [[1, 2]], "labels": [0.5]}, "labels are 1"),
+        ({"points": [[1, 2]]}, "1 points need 1 labels; got 0"),
+        ({"points": [1, 2], "labels": [1]}, r"shape \(n, 2\)"),
+        ({"box": "here"}, "box must be numbers"),
+        ({"mask": [["a"]]}, "zeros and ones"),
+        ({"mask": np.full((2, 2), 0.5)}, "where the object begins"),
+    ],
+)
+def test_what_makes_no_prompt_is_told(fields, message) -> None:
+    with pytest.raises(PromptError, match=message):
+        Prompt(**fields)
