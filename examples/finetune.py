@@ -17,19 +17,19 @@ from PIL import Image
 import masklet
 from masklet.train import recipes
 from masklet.train.loop import Pace, begin
-from masklet.train.recipe import Recipe, Source
+from masklet.train.recipe import Recipe
 
 
 def mixed(pictures: Path, clips: Path, model: str, steps: int) -> Recipe:
     """Two batches of pictures to each of clips, which are learned from in runs of four frames."""
-    recipe = recipes.finetune(pictures, model, steps=steps)
-    (stage,) = recipe.stages
-    (stills,) = stage.parts
-    # `sources` may list several folders: Source(path, weight=...) says how often a clip is drawn from each.
-    tracked = replace(stills, sources=(Source(str(clips)),), clips=1, frames=4, sessions=1)
+    of_pictures, of_clips = (
+        recipes.finetune(data, model, steps=steps, frames=frames) for data, frames in ((pictures, 1), (clips, 4))
+    )
+    (stills,), (tracked,) = (recipe.stages[0].parts for recipe in (of_pictures, of_clips))
+    # `sources` of a part may list several folders: Source(path, weight=...) says how often one is drawn from.
     parts = (replace(stills, weight=2.0), replace(tracked, weight=1.0))
-    stage = replace(stage, parts=parts, lr=0.5 * stage.lr)  # slower, to keep more of what the model could do before
-    return replace(recipe, name="mine", stages=(stage,))
+    # Everything else is the clips' way, which is the more careful one.
+    return replace(of_clips, name="mine", stages=(replace(of_clips.stages[0], parts=parts),))
 
 
 def main() -> None:

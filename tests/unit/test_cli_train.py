@@ -100,6 +100,12 @@ def test_fewer_gpus_take_more_steps_for_the_same_epochs(runner, tmp_path, monkey
     assert begun == [40 * 1, 40 * 2], "two draws of one clip an epoch"
 
 
+@pytest.mark.parametrize("option", ["--steps", "--frames", "--stride"])
+def test_a_number_out_of_range_is_told_by_the_name_of_its_option(runner, tmp_path, option):
+    told = run(runner, "finetune", "--data", tmp_path, "--out", tmp_path / "run", option, 0)
+    assert f"'{option}'" in told and "Traceback" not in told
+
+
 def test_help_names_the_recipes(runner):
     shown = run(runner, "--help")
     for name in ("nano", "finetune", "mose-finetune", "paper-full", "resume", "export"):

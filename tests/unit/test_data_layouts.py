@@ -105,6 +105,10 @@ def test_bad_pairs_name_the_file(tmp_path, generator):
     write_picture(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.jpg has no mask .*a\.png"):
         PairFolder(tmp_path)
+    for name in ("images/b.jpg", "masks/b.jpg"):
+        write_picture(tmp_path / "apart" / name)
+    with pytest.raises(InputError, match=r"b\.jpg has no mask .*b\.png: b\.jpg is none, as masks are PNG files"):
+        PairFolder(tmp_path / "apart")
     write_mask(tmp_path / "a.png", rectangle(0, 0, 4, 4))
     write_mask(tmp_path / "lonely.png", rectangle(0, 0, 4, 4))
     with pytest.raises(InputError, match=r"lonely\.png has no picture"):
@@ -444,6 +448,13 @@ def test_coco_with_pictures_elsewhere(tmp_path, generator):
     with pytest.raises(InputError, match=r"(?s)the picture a\.jpg .* is not in .*images=\.\.\."):
         open_dataset(file)
     assert len(open_dataset(file, images=tmp_path / "far" / "away")) == 1
+
+
+def test_pictures_elsewhere_are_for_annotation_files(tmp_path):
+    write_picture(tmp_path / "pairs" / "a.jpg")
+    write_mask(tmp_path / "pairs" / "a.png", rectangle(0, 0, 4, 4))
+    with pytest.raises(InputError, match=r"pairs is no annotation file.* leave images \(--images\) out"):
+        open_dataset(tmp_path / "pairs", images=tmp_path)
 
 
 def test_bad_coco_names_the_file(tmp_path, generator):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts import open_dataset
-from masklet.data.reading import is_shaded, read_index_mask, read_index_masks
+from masklet.data.reading import is_shaded, read_index_mask, read_index_masks, shows_object
 from masklet.errors import InputError
 from masklet.io.palette import read_index_png
 from masklet.types import Size
@@ -152,6 +152,18 @@ def test_void_is_void_on_every_frame_of_a_clip(tmp_path):
     for path, mask in zip(paths, masks, strict=True):
         Image.fromarray(mask).save(path)
     assert [np.unique(mask).tolist() for mask in read_index_masks(paths, SIZE)] == [[0, 1], [0], [0, 1]]
+
+
+def test_what_is_void_is_told_by_all_masks_of_a_clip_and_not_by_those_at_hand(tmp_path):
+    masks = np.zeros((2, *SIZE), np.uint8)
+    masks[:, 10:20, 20:60] = 255
+    masks[0, 30:40, 20:60] = 1
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    for path, mask in zip(paths, masks, strict=True):
+        Image.fromarray(mask).save(path)
+    assert read_index_masks(paths[1:], SIZE).any() and not read_index_masks(paths[1:], SIZE, clip=paths).any()
+    assert [shows_object(path, paths) for path in paths] == [True, False]
+    assert shows_object(paths[1], paths[1:])
 
 
 def test_no_mask_of_the_shared_data_is_refused(shared_dir):

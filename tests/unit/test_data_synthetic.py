@@ -12,7 +12,7 @@ from masklet.data.colours import NO_JITTER
 from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
 from masklet.data.synthetic.assemblies import RELATIVE_SIDE, put_together
 from masklet.data.synthetic.finish import FinishRange, motion_kernel
-from masklet.data.synthetic.layers import Layer, prepare_rgba
+from masklet.data.synthetic.layers import Layer, Shadow, prepare_rgba
 from masklet.data.synthetic.motion import MotionRange, draw_camera, draw_elastic, draw_path
 from masklet.data.synthetic.parts import draw_part, recolour_parts
 from masklet.data.synthetic.scenes import film, renumber
@@ -77,9 +77,10 @@ def full(size=64):
 
 
 @pytest.mark.parametrize("num_frames", [1, 8])
-def test_masks_are_what_is_seen(num_frames):
+@pytest.mark.parametrize("soft_body", [0.0, 1.0])
+def test_masks_are_what_is_seen(num_frames, soft_body):
     """Red squares over black: the mask is where red is brighter than half, on every frame, however they move."""
-    scene = replace(PLAIN, motion=MotionRange(elastic=0.0), view=(1.0, 1.0))
+    scene = replace(PLAIN, motion=MotionRange(), view=(1.0, 1.0), soft_body=soft_body)
     clips = SyntheticClips(Black(), [(Red(), 1.0)], 64, scene)
     for seed in range(10):
         clip = clips.clip(0, np.random.default_rng(seed), num_frames)
@@ -362,6 +363,85 @@ def test_every_flaw_changes_the_frame():
         assert not (finish.apply(frame, 1, generator) == frame).all(), flaw
     nothing = CLEAN.draw(2, 160, np.random.default_rng(0))
     assert (nothing.apply(frame, 1, np.random.default_rng(0)) == frame).all()
+
+
+@pytest.mark.parametrize("flaw", ["light", "defocus", "shake", "noise", "low_resolution", "compression"])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_flaw_shifts_a_picture_off_its_mask(flaw, seed):
+    mask = np.zeros((160, 160), bool)
+    mask[50:120, 40:90] = True
+    generator = np.random.default_rng(seed)
+    finish = replace(CLEAN, **{flaw: 1.0}).draw(2, 160, generator)
+    frame = finish.apply(np.repeat(mask[..., None], 3, 2) * np.uint8(200), 1, generator)
+    seen = frame.mean(-1) > 100 * finish.gains[1]
+    offset = np.argwhere(seen).mean(0) - np.argwhere(mask).mean(0)
+    assert np.abs(offset).max() < 0.2
+    assert (seen != mask).sum() < 0.05 * mask.sum()
+
+
+def test_soft_bodies_bend_and_others_do_not():
+    """The same seeds: a square with straight sides, or one whose sides are not."""
+    filled = []
+    for soft_body in (0.0, 1.0):
+        scene = replace(PLAIN, motion=replace(MotionRange(), perspective=0.0), view=(1.0, 1.0), soft_body=soft_body)
+        clips = SyntheticClips(Black(), [(Red(), 1.0)], 128, replace(scene, sides=(0.3, 0.4)))
+        shares = []
+        for seed in range(10):
+            mask = clips.clip(0, np.random.default_rng(seed), 4).masks[-1]
+            points = np.argwhere(mask)
+            if len(points) == np.count_nonzero(mask[1:-1, 1:-1]) > 500:  # whole
+                shares.append(len(points) / np.prod(cv2.minAreaRect(points.astype(np.float32))[1]))
+        filled.append(np.mean(shares))
+    assert filled[0] > 0.98 and filled[1] < 0.95
+
+
+def test_shadows_and_soft_edges_are_painted_and_belong_to_nobody():
+    rgba, path = (
+        prepare_rgba(Red().sprite(None), soft_body=False)[None],
+        np.array([[[1.0, 0, 12], [0, 1, 12], [0, 0, 1]]]),
+    )
+    seen = {}
+    for name, more in (
+        ("plain", {}),
+        ("shadow", {"shadow": Shadow((9.0, 9.0), 1.0, 0.5)}),
+        ("soft", {"softness": 0.9}),
+    ):
+        frame, mask = np.full((64, 64, 3), 100, np.uint8), np.zeros((64, 64), np.uint16)
+        Layer(rgba, path, 1, **more).paint(frame, mask, 0)
+        seen[name] = frame, mask
+    plain, mask = seen["plain"]
+    assert all((other == mask).all() for _, other in seen.values())
+    assert seen["shadow"][0][mask == 0].min() == 50 and (seen["shadow"][0][mask == 1] == plain[mask == 1]).all()
+    between = [((frame[..., 0] > 110) & (frame[..., 0] < 245)).sum() for frame in (plain, seen["soft"][0])]
+    assert between[0] == 0 and between[1] > 100
+
+
+def test_things_come_mirrored_and_in_the_pictures_colours():
+    class Halves:
+        """Red on the left, green on the right."""
+
+        def sprite(self, generator):
+            sprite = Red().sprite(generator)
+            colour = sprite.colour.copy()
+            colour[:, 20:] = (0, 255, 0)
+            return Sprite(colour, sprite.alpha)
+
+    def paint(blend):
+        clips = SyntheticClips(Black(), [(Halves(), 1.0)], 64, replace(PLAIN, view=(1.0, 1.0), blend=blend))
+        for seed in range(20):
+            clip = clips.clip(0, np.random.default_rng(seed), 1)
+            yield (
+                clip.frames[0][clip.masks[0] > 0].max(),
+                [
+                    np.argwhere((clip.frames[0, ..., channel] > 60) & (clip.masks[0] > 0)).mean(0)[1]
+                    for channel in (0, 1)
+                ],
+            )
+
+    brightness, sides = zip(*paint(0.0), strict=True)
+    assert 4 < sum(red < green for red, green in sides) < 16
+    blended, _ = zip(*paint(1.0), strict=True)
+    assert np.mean(brightness) - np.mean(blended) > 30
 
 
 @pytest.mark.parametrize("movement", [(0.0, 0.0), (5.0, 0.0), (-3.0, 4.0), (0.4, -9.7)])

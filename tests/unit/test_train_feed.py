@@ -13,7 +13,7 @@ from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.train.feed import Feed, check_sources, open_mix_source, open_source, open_synthetic
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
-from tiny_training import CONVNET, write_clip, write_stills
+from tiny_training import CONVNET, stills_recipe, write_clip, write_stills
 
 
 @pytest.fixture
@@ -195,3 +195,17 @@ def test_one_folder_may_be_stills_and_scenery(folders, tmp_path):
     assert len(scenes.scenery) == 2 * len(scenes.backgrounds), "pictures and their masks, all as pictures"
     assert not any(scenes.scenery.clip(k, generator, 1).masks.any() for k in range(len(scenes.scenery)))
     assert scenes.clip(0, generator, 1).frames.any()
+
+
+def test_rows_of_a_still_are_filled_with_its_objects_and_those_of_a_clip_are_not(tmp_path):
+    """Rows for each session's objects; of those too small there are none."""
+    stills, clip = write_stills(tmp_path / "stills", 4), write_clip(tmp_path / "clip", 5)
+    recipe = stills_recipe(stills, 4)
+    (stage, _), rows = recipe.stages, 4
+    _, batch = Feed(stage, 0, tmp_path / "cache")[0]
+    assert batch.masks.shape[:2] == (4, rows) and batch.valid.all()
+    small = replace(stage, augmentation=replace(stage.augmentation, min_area=64 * 64))
+    assert not Feed(small, 0, tmp_path / "cache")[0][1].valid.any()
+    moving = replace(stage.parts[0], sources=(Source(str(clip)),), frames=3)
+    _, batch = Feed(replace(stage, parts=(moving,)), 0, tmp_path / "cache")[0]
+    assert batch.valid.tolist() == [[True] + [False] * (rows - 1)] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from masklet.checkpoints import load, save
 from masklet.errors import DeviceError, InputError, MaskletError, OutputError
@@ -98,23 +100,45 @@ def test_a_run_that_cannot_begin_leaves_nothing_behind(stills, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("fault", ["not a font", "a file", "merge"])
-def test_what_can_be_seen_before_a_run_is_seen_before_it(stills, tmp_path, fault):
+def test_what_can_be_seen_before_a_run_is_seen_before_it(stills, tmp_path):
     (tmp_path / "file").write_text("neither a font nor a folder")
-    recipe, out = stills_recipe(stills, 2), tmp_path / "run"
-    part = recipe.stages[0].parts[0]
-    if fault == "not a font":
-        scenes = Synthetic((Source(str(stills)),), font=str(tmp_path / "file"))
-        recipe = replace(recipe, stages=(replace(recipe.stages[0], parts=(replace(part, sources=(scenes,)),)),))
-        with pytest.raises(InputError, match=r"file"):
-            Run.begin(recipe, out, PACE)
-    elif fault == "merge":
-        with pytest.raises(InputError, match="merge is a probability from 0 to 1, not 2"):
-            Source(str(stills), merge=2.0)
+    recipe = stills_recipe(stills, 2)
+    scenes = Synthetic((Source(str(stills)),), font=str(tmp_path / "file"))
+    part = replace(recipe.stages[0].parts[0], sources=(scenes,))
+    with pytest.raises(InputError, match=r"file"):
+        Run.begin(replace(recipe, stages=(replace(recipe.stages[0], parts=(part,)),)), tmp_path / "run", PACE)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(OutputError, match=r"cannot write to the folder .*file"):
+        Run.begin(recipe, tmp_path / "file", PACE)
+    assert (tmp_path / "file").is_file()
+
+
+def test_a_run_that_met_a_bad_mask_goes_on_once_it_is_mended(stills, tmp_path):
+    """The error says how: the run has begun, so that the same command would be refused."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(stills, data)
+    (bad,) = sorted(data.glob("*.png"))[:1]
+    good = bad.read_bytes()
+    Image.new("RGB", Image.open(bad).size).save(bad)
+    with pytest.raises(InputError, match=rf"{bad.name}.*go on: masklet train resume {out}"):
+        Run.begin(stills_recipe(data, 8), out, PACE).train()
+    bad.write_bytes(good)
+    assert Run.resume(out, PACE).train().config == stills_recipe(data, 8).model
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_pictures_without_an_object_are_drawn_again_and_refused_where_there_are_no_others(stills, tmp_path, kept):
+    data = tmp_path / "data"
+    shutil.copytree(stills, data)
+    for mask in sorted(data.glob("*.png"))[kept:]:
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
+    run = Run.begin(stills_recipe(data, 60), tmp_path / "run", PACE)
+    if kept:
+        feed = Feed(run.recipe.stages[0], 0, tmp_path / "cache")
+        assert np.mean([feed[number][1].valid.any(1).float().mean() for number in range(30)]) > 0.7
     else:
-        with pytest.raises(OutputError, match=r"cannot write to the folder .*file"):
-            Run.begin(recipe, tmp_path / "file", PACE)
-    assert not out.exists()
+        with pytest.raises(InputError, match=r"20 batches in a row show no object .* smaller than \d+ pixels"):
+            run.train()
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "garbage", "another file"])

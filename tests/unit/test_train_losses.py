@@ -48,7 +48,7 @@ def test_iou_of_masks():
 
 def test_only_the_best_candidate_is_taught_its_mask():
     logits = torch.tensor([ALL_WRONG, HALF, ALL_RIGHT]).reshape(1, 3, 2, 2).requires_grad_()
-    several = MaskCandidates(logits, torch.zeros(1, 3), torch.zeros(1, 3, 8), torch.zeros(1, 1))
+    several = MaskCandidates(logits, torch.zeros(1, 3), torch.zeros(1, 3, 8), torch.ones(1, 1))
     loss = decoding_loss(several, TRUTH, LossWeights())
     (loss.focal + loss.dice).sum().backward()
     assert logits.grad[0, 2].abs().sum() > 0
@@ -66,6 +66,13 @@ def test_where_the_object_is_absent_only_presence_counts():
     loss = decoding_loss(candidates([ALL_RIGHT], [0.9], 0.0), nowhere, LossWeights())
     assert (loss.focal.item(), loss.dice.item(), loss.iou.item()) == (0, 0, 0)
     assert loss.presence.item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(("presence", "truth", "expected"), [(9, 1, 1), (-9, 1, 0), (9, 0, 0), (-9, 0, 1)])
+def test_the_iou_that_is_watched_is_of_what_would_be_shown(presence, truth, expected):
+    """Nothing, where the object is judged absent: right where it is, wrong where it is not."""
+    loss = decoding_loss(candidates([ALL_RIGHT], [0.9], float(presence)), TRUTH * truth > 0, LossWeights())
+    assert loss.best_iou.item() == expected
 
 
 def test_the_total_weighs_the_parts():

@@ -230,7 +230,9 @@ def test_a_model_that_looks_closely_is_fine_tuned_on_close_looks(tmp_path):
     save(Network(replace(NANO, close_look=False)), tmp_path / "far.safetensors")
     near, far = (recipes.finetune(stills, start).stages[0] for start in ("nano", str(tmp_path / "far.safetensors")))
     assert (near.augmentation.close, far.augmentation.close) == (1.0, 0.0)
-    assert near.parts == far.parts
+    (near_part,), (far_part,) = near.parts, far.parts
+    assert [part.sources[0].cached for part in (near_part, far_part)] == [False, True], "close looks see full size"
+    assert replace(near_part, sources=far_part.sources) == far_part
 
 
 def test_one_clip_does_not_stand_for_the_statistics_of_all(tmp_path):
@@ -243,5 +245,6 @@ def test_one_clip_does_not_stand_for_the_statistics_of_all(tmp_path):
 @pytest.mark.parametrize(("steps", "packed"), [(1, False), (2, True)])
 def test_stills_are_packed_where_the_run_draws_a_good_part_of_them(tmp_path, steps, packed):
     """Four pictures a step, and thirty there."""
-    recipe = recipes.finetune(write_stills(tmp_path / "stills", 30), steps=steps)
+    save(Network(replace(NANO, close_look=False)), tmp_path / "far.safetensors")
+    recipe = recipes.finetune(write_stills(tmp_path / "stills", 30), str(tmp_path / "far.safetensors"), steps=steps)
     assert [source.cached for source in recipe.stages[0].parts[0].sources] == [packed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from masklet.config import ConvNetConfig, ModelConfig
 from masklet.data.batches import ClipBatch
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
+from masklet.model.mask_decoder import MaskCandidates
 from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, PAD
-from masklet.tracking.step import decode_frame
+from masklet.tracking.step import condition_frame, decode_frame
+from masklet.train import rollout
 from masklet.train.objective import BatchLoss, moment, session_rows, shrink_masks
 from masklet.train.recipe import Part, Source, Stage
 from masklet.train.rollout import Annotator, Session, SessionPlan, TrainingDecoding, plan_session
@@ -144,6 +147,79 @@ def test_every_frame_is_decoded_and_prompted_ones_again_for_each_click(model):
     assert sorted(session.history) == [0, 1], "the last frame in order needs no memory"
     assert session.history[0].conditioning
     assert not session.history[1].conditioning
+
+
+def test_what_is_recalled_and_remembered_is_the_official_trainers(model, monkeypatch):
+    """Prompted frames recall nothing; the others recall prompted ones before and after them with their pointers, and
+    corrected ones as prompted ones; masks are remembered soft."""
+    plans, remembered, commit = [], {}, rollout.commit
+
+    def record_recall(network, features, recalls):
+        plans.append(recalls[0][1] if recalls else None)
+        return condition_frame(network, features, recalls)
+
+    def record_memory(network, features, result, **settings):
+        remembered[result.frame] = (result.conditioning, settings["binarise"])
+        return commit(network, features, result, **settings)
+
+    monkeypatch.setattr(rollout, "condition_frame", record_recall)
+    monkeypatch.setattr(rollout, "commit", record_memory)
+    plan = SessionPlan(("click", "click"), prompted=(0, 2), corrected=(0, 1, 2))
+    list(make_session(model, plan, Annotator(corrections=1), num_frames=5).decodings())
+    assert plans[:2] == [None, None]
+    assert [(recall.maps, recall.pointers) for recall in plans[2:]] == [
+        (((0, 0), (2, 0)), ((0, 1), (2, -1))),
+        (((0, 0), (1, 0), (2, 0)), ((0, 3), (1, 2), (2, 1))),
+        (((0, 0), (1, 0), (2, 0), (3, 6)), ((0, 4), (1, 3), (2, 2), (3, 1))),
+    ]
+    assert remembered == {0: (True, False), 2: (True, False), 1: (True, False), 3: (False, False)}
+
+
+def test_every_frame_is_compared_with_its_own_truth(monkeypatch):
+    """An object that moves, and a session that always answers rightly."""
+    masks = torch.zeros(1, 1, 3, 64, 64, dtype=torch.bool)
+    for frame in range(3):
+        masks[0, 0, frame, 8:24, 16 * frame : 16 * frame + 16] = True
+
+    class Right:
+        def __init__(self, network, views, truth, *_):
+            self.truth = truth
+
+        def decodings(self):
+            for frame in range(3):
+                logits = shrink_masks(self.truth[:, frame, None], 4).float() * 20 - 10
+                ones = torch.ones(1, 1)
+                right = MaskCandidates(logits, ones, torch.zeros(1, 1, 64), 10 * ones)
+                yield TrainingDecoding(frame, 0, SimpleNamespace(candidates=right))
+
+    monkeypatch.setattr("masklet.train.objective.Session", Right)
+    part = Part((Source("-"),), frames=3, annotator=Annotator(mask_share=0.0))
+    stage = Stage("-", 1, 1e-3, (part,), Augmentation(64), supervision=4)
+    batch = ClipBatch(torch.zeros(1, 3, 3, 64, 64), masks, torch.tensor([[True]]), ("clip",))
+    loss, scalars = BatchLoss(Network(TINY).eval())(batch, part, stage, np.random.default_rng(0))
+    assert scalars["iou/tracked"] == 1
+    assert loss < 0.01
+
+
+@pytest.mark.parametrize(("share", "missed"), [(0.0, 1.0), (1.0, 0.25)])
+def test_corrections_ignore_the_errors_as_often_as_asked(model, share, missed):
+    """The left quarter of the object is missed: every click falls there, or one in four does by chance."""
+    session = make_session(model, SessionPlan(("click",), (0,), (0,)), Annotator(truth_share=share))
+    session.masks[:] = False
+    session.masks[:, 0, 8:40, 8:40] = True
+    predicted = torch.full((2, 1, 16, 16), -10.0)
+    predicted[..., 2:10, 4:10] = 10
+    clicks = torch.cat([session._correct(0, predicted).xy[:, 0] for _ in range(100)])
+    assert ((clicks[:, 0] >= 8) & (clicks[:, 0] < 40)).all()
+    assert (clicks[:, 0] < 16.5).float().mean() == pytest.approx(missed, abs=0.1)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_boxes_are_as_loose_as_asked(model, jitter):
+    session = make_session(model, SessionPlan(("box",), (0,), ()), Annotator(box_jitter=jitter))
+    boxes = torch.stack([session._first_points(0).xy[0].flatten() for _ in range(50)])
+    spread = boxes.std(0)
+    assert (spread > 0.5).all() if jitter else (spread == 0).all()
 
 
 def test_one_click_and_tracking_give_three_masks_and_all_else_one(model):

@@ -18,7 +18,7 @@ DataPath = partial(typer.Option, resolve_path=True)
 Data = Annotated[Path, DataPath("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recipe, state, curves and model.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
-Workers = Annotated[int, typer.Option(help="Processes that prepare batches.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files into the run's folder.")]
 
 
@@ -51,14 +51,14 @@ def finetune(
     data: Data,
     out: Out,
     start: Annotated[str, typer.Option("--from", help="Model to start from: a name or a checkpoint.")] = "nano",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 500,
-    frames: Annotated[int, typer.Option(help="Frames of each clip; 1 for pictures.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip; 1 for pictures.")] = 1,
     image_size: ImageSize = None,
     images: Annotated[
         Path | None, DataPath(help="Where the pictures of an annotation file lie, if not beside it.")
     ] = None,
     stride: Annotated[
-        int, typer.Option(help="Up to so many annotated frames from one frame of a clip to the next.")
+        int, typer.Option(min=1, help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 4,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ import torch
 from masklet.data.clips import Clip
 from masklet.errors import InputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +89,17 @@ def _common_shape(clips: Sequence[Clip]) -> tuple[int, ...]:
     return shape
 
 
+def objects_to_prompt(clip: Clip, min_area: int) -> NDArray[np.int64]:
+    """The objects with at least `min_area` pixels in the first frame, ascending."""
+    areas = np.bincount(clip.masks[0].ravel())
+    areas[0] = 0
+    return np.flatnonzero(areas >= max(1, min_area))
+
+
 def _draw_objects(
     clip: Clip, num_objects: int, generator: np.random.Generator, min_area: int, repeat: bool
 ) -> list[int]:
-    areas = np.bincount(clip.masks[0].ravel())
-    areas[0] = 0
-    candidates = np.flatnonzero(areas >= max(1, min_area))
+    candidates = objects_to_prompt(clip, min_area)
     drawn = generator.permutation(candidates)[:num_objects].tolist()
     if repeat and drawn:
         drawn += generator.choice(candidates, num_objects - len(drawn)).tolist()

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from masklet.data.batches import ClipBatch, collate, join
+from masklet.data.batches import ClipBatch, collate, join, objects_to_prompt
 from masklet.data.clips import Clip, ClipDataset
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
+
+ATTEMPTS = 10
+"""Draws of a clip with an object to be asked for, before one without is taken."""
 
 CLIP_CHANCE, OBJECT_CHANCE = 0, 2
 """Set the generators of a mix apart from one another and from those of `masklet.train`, which have other numbers in the
@@ -53,13 +56,21 @@ class Mix:
         if num_frames < 1:
             raise InputError(f"a clip has at least 1 frame, not {num_frames}")
 
-    def sample(self, i: int) -> Clip:
-        """Sample number `i`, augmented."""
+    def sample(self, i: int, min_area: int = 1) -> Clip:
+        """Sample number `i`, augmented; of a few draws the first that shows an object of `min_area` pixels at first.
+
+        Data may hold many pictures without one, as those of defects do: taken as they come, they would teach above all
+        that nothing is there. Source: the official trainer's sampler, which draws again, too.
+        """
         generator = self.generator(CLIP_CHANCE, i)
         weights = np.array([source.weight for source in self.sources], np.float64)
-        source = self.sources[generator.choice(len(weights), p=weights / weights.sum())]
-        entry = int(generator.integers(len(source.dataset)))
-        return source.augmentation(source.dataset.clip(entry, generator, self.num_frames), generator)
+        for _ in range(ATTEMPTS):
+            source = self.sources[generator.choice(len(weights), p=weights / weights.sum())]
+            entry = int(generator.integers(len(source.dataset)))
+            clip = source.augmentation(source.dataset.clip(entry, generator, self.num_frames), generator)
+            if len(objects_to_prompt(clip, min_area)):
+                break
+        return clip
 
     def generator(self, chance: int, i: int) -> np.random.Generator:
         """What one kind of choice about sample `i` is drawn from."""
@@ -92,7 +103,8 @@ class Batches:
 
     def _single(self, i: int) -> ClipBatch:
         generator = self.mix.generator(OBJECT_CHANCE, i)
-        return collate([self.mix.sample(i)], self.num_objects, generator, min_area=self.min_area, repeat=self.repeat)
+        clip = self.mix.sample(i, self.min_area)
+        return collate([clip], self.num_objects, generator, min_area=self.min_area, repeat=self.repeat)
 
 
 def start_worker(worker: int) -> None:

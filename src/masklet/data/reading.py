@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,29 @@ def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
     return read_index_masks([path], size)[0]
 
 
-def read_index_masks(paths: Sequence[Path], size: Size) -> NDArray[Any]:
-    """The index masks of one clip [t H W], void pixels as background: 255 is void on all frames or on none.
+def read_index_masks(paths: Sequence[Path], size: Size, clip: Sequence[Path] | None = None) -> NDArray[Any]:
+    """Index masks of one clip [t H W], void pixels as background: 255 is void on all frames or on none.
 
-    Raises `InputError` as `_read_mask` does.
+    clip: all masks of the clip, which tell so, where `paths` are some of them. Raises `InputError` as `_read_mask`
+    does.
     """
     masks = np.stack([_read_mask(path, size) for path in paths])
-    return np.where(masks == VOID, masks.dtype.type(0), masks) if _has_void(masks) else masks
+    if masks.dtype != np.uint8 or not (masks == VOID).any():
+        return masks
+    has_void = _is_void(masks) if clip is None else has_void_masks(tuple(clip))
+    return np.where(masks == VOID, np.uint8(0), masks) if has_void else masks
+
+
+@lru_cache(maxsize=1024)
+def has_void_masks(clip: tuple[Path, ...]) -> bool:
+    """Whether 255 is no object in the index masks of a clip."""
+    return _is_void(np.concatenate([np.unique(read_index_png(path)) for path in clip]))
+
+
+def shows_object(path: Path, clip: Sequence[Path]) -> bool:
+    """Whether an index mask of a clip shows any object. clip: all its masks."""
+    numbers = set(np.unique(read_index_png(path)).tolist()) - {0}
+    return not has_void_masks(tuple(clip)) if numbers == {VOID} else bool(numbers)
 
 
 def _read_mask(path: Path, size: Size) -> NDArray[Any]:
@@ -69,14 +86,10 @@ def _read_mask(path: Path, size: Size) -> NDArray[Any]:
     return mask
 
 
-def _has_void(mask: NDArray[Any]) -> bool:
-    """Whether 255 is no object in index masks [... H W].
-
-    It is one where it is the only one, and where all numbers up to it occur.
-    """
-    if mask.dtype != np.uint8 or not (mask == VOID).any():
-        return False
-    numbers = np.flatnonzero(np.bincount(mask.ravel(), minlength=VOID + 1)[1:VOID]) + 1
+def _is_void(values: NDArray[Any]) -> bool:
+    """Whether 255 is no object among the values of index masks. It is one where it is the only one, and where all
+    numbers up to it occur."""
+    numbers = np.unique(values[(values > 0) & (values != VOID)])
     return bool(len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
 
 

@@ -109,7 +109,7 @@ class VideoSession:
         return self.prompt(object_id, frame, prompt, replace=replace)
 
     def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
-        """`add` with a prompt already made. Points may lie outside the picture; a mask may be smaller or larger than it."""
+        """`add` with a prompt already made; points may lie outside the picture, a mask be smaller or larger."""
         self.place(object_id, frame, prompt, replace=replace)
         return self.preview(frame)
 

@@ -32,6 +32,9 @@ CACHE_SCALE = 2
 PACKING_SECONDS = 5.0
 """Packing stills is heard of after so long."""
 
+MOST_EMPTY = 20
+"""So many batches in a row without an object are no chance any more."""
+
 PART_CHANCE = 4
 """Sets the generators that choose parts apart from those of `data.mix` and `train.loop`."""
 
@@ -201,7 +204,7 @@ def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> Synt
 def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[Part, ClipBatch]]:
     """Items `first` to `last` (exclusive), made ahead of time in `workers` processes (0: in this one).
 
-    Raises the `InputError` that names the file where data cannot be used.
+    Raises the `InputError` that names the file where data cannot be used, and one where they show no object.
     """
     loader = DataLoader(
         _Caught(feed),
@@ -213,9 +216,19 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         # A forked worker would inherit OpenCV's and OpenMP's locks without the threads that hold them, and hang.
         multiprocessing_context="spawn" if workers else None,
     )
+    empty = 0
     for item in loader:
         if isinstance(item, MaskletError):
             raise item
+        _, batch = item
+        empty = 0 if batch.valid.any() else empty + 1
+        if empty == MOST_EMPTY:
+            augmentation = feed.stage.augmentation
+            raise InputError(
+                f"{MOST_EMPTY} batches in a row show no object to learn from, the last {', '.join(batch.names)}: their "
+                f"masks are empty, or things are smaller than {augmentation.min_area} pixels in pictures of "
+                f"{augmentation.size} x {augmentation.size} (a larger image_size, --image-size, shows more of them)"
+            )
         yield item
 
 

@@ -122,8 +122,9 @@ class Run:
     ) -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
-        A run whose data, device or weights to start from are refused leaves nothing behind. Raises `OutputError` where
-        the folder cannot be written.
+        A run whose data, device or weights to start from are refused leaves nothing behind; single pictures and masks
+        are read while it trains, and what is wrong with them is told then. Raises `OutputError` where the folder cannot
+        be written.
         """
         check_sources(recipe)
         if (Path(folder) / "state.pt").exists():
@@ -163,8 +164,7 @@ class Run:
             stage, offset = self.recipe.stage_at(self.step)
             first = self.step - offset
             last = first + stage.steps
-            feed = Feed(stage, self.recipe.seed, self.folder / "cache", first, self.rank, self.world_size)
-            stream = batches(feed, self.step * self.recipe.accumulate, last * self.recipe.accumulate, self.pace.workers)
+            stream = self._batches(stage, first)
             while self.step < last:
                 rate = stage.lr * stage.schedule(self.step - first)
                 report = self._optimise(stream, stage, rate)
@@ -178,6 +178,15 @@ class Run:
                 if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     self.save_state()
         return self.result()
+
+    def _batches(self, stage: Stage, first: int) -> Iterator[tuple[Part, ClipBatch]]:
+        """The batches of a stage, which began at step `first`, from where the run is on."""
+        accumulate, last = self.recipe.accumulate, first + stage.steps
+        try:
+            feed = Feed(stage, self.recipe.seed, self.folder / "cache", first, self.rank, self.world_size)
+            yield from batches(feed, self.step * accumulate, last * accumulate, self.pace.workers)
+        except InputError as error:
+            raise InputError(f"{error}. Once that is mended, go on: masklet train resume {self.folder}") from error
 
     def result(self) -> Network:
         """A copy of the model with the weights that the recipe blends, or the averaged or last ones, for use."""

@@ -32,7 +32,8 @@ FROM_SCRATCH = LossWeights(focal=4.0)
 
 @dataclass(frozen=True, eq=False)
 class DecodingLoss:
-    """The parts for each row of one decoding, [b], not yet weighted, and the IoU of its best candidate, [b]."""
+    """The parts for each row of one decoding, [b], not yet weighted, and the IoU of its best candidate, [b], as it
+    would be shown: empty where the object is judged absent."""
 
     focal: Tensor
     dice: Tensor
@@ -79,7 +80,7 @@ def decoding_loss(candidates: MaskCandidates, truth: Tensor, weights: LossWeight
         dice=dice.gather(1, best).squeeze(1) * present,
         iou=(candidates.iou.float() - true_iou).abs().mean(1) * present,
         presence=F.binary_cross_entropy_with_logits(presence, present, reduction="none"),
-        best_iou=true_iou.gather(1, best).squeeze(1),
+        best_iou=torch.where(presence > 0, true_iou.gather(1, best).squeeze(1), 1 - present),
     )
 
 

@@ -8,12 +8,11 @@ import numpy as np
 
 from masklet.data.clips import Clip, choose_shown_frames
 from masklet.data.layouts.pairs import MASK_SUFFIXES, files_by_stem
-from masklet.data.reading import read_frames, read_index_masks
+from masklet.data.reading import read_frames, read_index_masks, shows_object
 from masklet.errors import InputError
 from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.io.natural import natural_key
-from masklet.io.palette import read_index_png
 from masklet.types import Size
 
 TRAIN_LISTS = tuple(
@@ -55,17 +54,18 @@ class ClipFolders:
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """A run of `num_frames` annotated frames of clip `index`, if possible with an object on the first."""
         pairs = self.clips[index]
+        paths = [mask for _, mask in pairs]
         chosen = choose_shown_frames(
             range(len(pairs)),
             num_frames,
             generator,
-            lambda number: bool(read_index_png(pairs[number][1]).any()),
+            lambda number: shows_object(paths[number], paths),
             max_stride=self.max_stride,
             reverse_probability=self.reverse_probability,
         )
         frames = read_frames([pairs[number][0] for number in chosen])
         size = Size(*frames.shape[1:3])
-        masks = read_index_masks([pairs[number][1] for number in chosen], size)
+        masks = read_index_masks([paths[number] for number in chosen], size, clip=paths)
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
 
 

@@ -60,6 +60,18 @@ def open_dataset(
         raise InputError(f"no such file or folder: {path}")
     if path.is_file():
         return _open_annotations(path, images, max_stride)
+    dataset = _open_folder(path, images, max_stride, kinds, train_lists)
+    if images is not None and not isinstance(dataset, AnnotatedPictures):
+        raise InputError(
+            f"{path} is no annotation file, nor a folder of them: its pictures lie beside their masks, not in "
+            f"{images}; leave images (--images) out"
+        )
+    return dataset
+
+
+def _open_folder(
+    path: Path, images: str | Path | None, max_stride: int, kinds: Collection[Kind], train_lists: bool
+) -> ClipDataset:
     if _is_clip_folders(path):
         return ClipFolders(path, max_stride=max_stride, train_lists=train_lists)
     if _is_sav(path):

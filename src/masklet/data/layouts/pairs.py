@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
         raise InputError(f"{folder} is empty: looked for pictures NAME.jpg with index masks NAME.png beside them")
     for stem in sorted(pictures.keys() ^ masks.keys()):
         if stem in pictures:
-            raise InputError(f"{pictures[stem]} has no mask {mask_folder / stem}.png")
+            other = next((path for path in mask_folder.glob(f"{glob.escape(stem)}.*") if path != pictures[stem]), None)
+            hint = "" if other is None else f": {other.name} is none, as masks are PNG files, which keep their values"
+            raise InputError(f"{pictures[stem]} has no mask {mask_folder / stem}.png{hint}")
         raise InputError(f"{masks[stem]} has no picture {picture_folder / stem}.jpg")
     return [(pictures[stem], masks[stem]) for stem in sorted(pictures)]
 
