@@ -216,6 +216,22 @@ def test_masklets_of_clips_of_one_name_stay_apart(tmp_path):
     }
 
 
+def test_outlines_that_reach_a_little_beyond_their_picture_are_cut_off_there(tmp_path):
+    """As a hand that follows an edge draws them; in YOLO, whose readers take shares of the picture only, for good."""
+    contents = coco(segmentation=[[500, 400, 652, 400, 652, 492, 500, 492]])
+    contents["images"][0] |= {"height": 480, "width": 640}
+    annotations = read_annotations(saved(tmp_path, contents), "coco")
+    expected = np.zeros((480, 640), bool)
+    expected[400:, 500:] = True
+    np.testing.assert_array_equal(only_mask(annotations).mask, expected)
+    write_annotations(annotations, tmp_path / "yolo", "yolo")
+    numbers = (tmp_path / "yolo" / "labels" / "a.txt").read_text().split()[1:]
+    assert all(0 <= float(number) <= 1 for number in numbers)
+    contents["annotations"][0]["segmentation"][0][2] = 654
+    with pytest.raises(InputError, match=r"corner \(654, 400\) lies outside the picture of 640 x 480"):
+        read_annotations(saved(tmp_path, contents), "coco")
+
+
 def test_coco_takes_uncompressed_rle_and_crowds(tmp_path):
     contents = coco(segmentation={"size": [10, 12], "counts": [32, 4, 84]}, iscrowd=1)
     mask = only_mask(read_annotations(saved(tmp_path, contents)))

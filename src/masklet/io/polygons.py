@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-OUTSIDE_TOLERANCE = 1.0
-"""Corners may lie this many pixels beyond the picture's edge, as rounding leaves them."""
+LEAST_SLACK, SLACK = 1.0, 0.02
+"""Corners may lie so many pixels beyond the picture's edge, as rounding leaves them, or this share of its longer side,
+as hands do; farther out they tell that the annotation is of another picture or size."""
 
 
 def fill_polygons(polygons: Sequence[Sequence[float]], size: Size, where: str) -> dict[str, Any]:
     """The union of polygons, each x0, y0, x1, y1, ..., as COCO RLE of a picture of `size`.
 
     Raises `InputError`, beginning with `where`, for fewer than three corners, an odd count of numbers, or corners
-    outside the picture.
+    far outside the picture; what reaches a little beyond it is cut off.
     """
     if not len(polygons):
         raise InputError(f"{where}: no polygon where at least one was expected")
@@ -132,7 +133,8 @@ def _checked_corners(polygon: Sequence[float], size: Size, where: str) -> NDArra
     if len(corners) < 3:
         raise InputError(f"{where}: a polygon needs at least 3 corners; got {len(corners)}")
     limit = np.array([size.width, size.height])
-    outside = ~((corners >= -OUTSIDE_TOLERANCE) & (corners <= limit + OUTSIDE_TOLERANCE)).all(1)
+    slack = max(LEAST_SLACK, SLACK * max(size))
+    outside = ~((corners >= -slack) & (corners <= limit + slack)).all(1)
     if outside.any():
         x, y = corners[outside][0]
         raise InputError(

@@ -104,7 +104,7 @@ def _name(picture: Path, label: Path, root: Path) -> str:
 
 
 def _line(number: int, outline: tuple[float, ...], size: Size) -> str:
-    parts = np.asarray(outline).reshape(-1, 2) / [size.width, size.height]
+    parts = (np.asarray(outline).reshape(-1, 2) / [size.width, size.height]).clip(0, 1)  # others refuse what is outside
     return " ".join([str(number), *(f"{value:.9g}" for value in parts.ravel())]) + "\n"
 
 
