@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +112,37 @@ def test_a_picture_s_results_replace_an_earlier_clip_s(model, tmp_path, write) -
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
     write(model, tmp_path / "picture.png", tmp_path)
     assert [file.name for file in (tmp_path / "masks").iterdir()] == ["mine.png"]
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+sys.path[:0] = sys.argv[2:]
+from odd_clips import moving_square
+from masklet.predict.prompt_files import PlacedPrompt
+from masklet.predict.record import track_to_folder
+from masklet.types import Prompt
+from tiny import tiny_model
+
+def die(done, total):
+    if done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prompts = [PlacedPrompt(0, 1, Prompt.of((9, 9)))]
+track_to_folder(tiny_model(), np.stack(moving_square(6)), prompts, sys.argv[1], on_frame=die)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is killed so on Windows")
+def test_what_a_killed_run_left_is_replaced_too(model, tmp_path) -> None:
+    """As where memory runs out: no `masklets.json` names its masks."""
+    tests = str(Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), tests], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 4 and not (tmp_path / "masklets.json").exists()
+    (tmp_path / "masks" / "mine.png").touch()
+    track_to_folder(model, np.stack(moving_square(2)), [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path)
+    assert sorted(file.name for file in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png", "mine.png"]
 
 
 def test_an_object_hidden_by_another_is_not_said_to_be_absent(model, tmp_path) -> None:

@@ -43,6 +43,9 @@ OnFrame = Callable[[int, "int | None"], None]
 OVERLAY, MASKS = "overlay.mp4", "masks"
 """What is written of a clip: a file, and a folder."""
 
+UNFINISHED = ".unfinished"
+"""Names the index masks beside it, a line each, until `masklets.json` does: a process that is killed leaves them."""
+
 VISIBLE = 0.5
 """Presence above which an object is taken to be visible. Its mask can be empty still, where others cover it."""
 
@@ -161,7 +164,8 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
 class ClipRecorder:
     """Writes each frame's masks as they come, or, where frames do not come in order, all of them when it is closed.
 
-    Once a frame is written, the index masks that an earlier run's `masklets.json` names are removed, and no other file.
+    Once a frame is written, the index masks of an earlier run are removed, even of one that was killed, and no other
+    file.
     """
 
     def __init__(
@@ -177,8 +181,11 @@ class ClipRecorder:
         )
         self._video = VideoWriter(self.recorded.overlay, frames.size, frames.fps)
         self._open = ExitStack()
+        self._names = self.recorded.masks / UNFINISHED
+        self._after_killed = self._names.exists()
 
     def __enter__(self) -> ClipRecorder:
+        self._open.callback(self._note_finished)  # last of all, when `masklets.json` is there
         self._open.enter_context(self._writer)
         self._open.enter_context(self._video)
         self._open.callback(self._write_waiting)
@@ -210,6 +217,7 @@ class ClipRecorder:
         file = self.recorded.masks / f"{self._frames.label(frame)}.png"
         index, picture = index_map(masks, ids), self._drawn(frame, masks, ids)
         try:
+            self._note_unfinished(file.name)
             write_index_png(file, index)
             self._video.write(picture)
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
@@ -223,6 +231,17 @@ class ClipRecorder:
         if not self._writer.index_masks:
             remove_index_masks(self.recorded.masklets.parent, but=file.name)
         self._writer.index_masks.append(file.name)
+
+    def _note_unfinished(self, name: str) -> None:
+        try:
+            with self._names.open("a", encoding="utf-8") as names:
+                names.write(f"{name}\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self._names}: {error.strerror or error}") from error
+
+    def _note_finished(self) -> None:
+        if self._writer.index_masks or not self._after_killed:
+            self._names.unlink(missing_ok=True)
 
     def _note_unseen(self, frame: int, object_id: int) -> None:
         runs = self.recorded.unseen.setdefault(object_id, [])
@@ -240,8 +259,13 @@ class ClipRecorder:
 
 
 def remove_index_masks(folder: Path, but: str | None = None) -> None:
-    """Remove the index masks of a clip that an earlier run's `masklets.json` names, which its results replace."""
-    for name in set(read_index_masks(folder / "masklets.json")) - {but}:
+    """Remove the index masks of a clip that an earlier run left in `folder`, which new results replace."""
+    unfinished = folder / MASKS / UNFINISHED
+    killed = unfinished.read_text(encoding="utf-8").splitlines() if unfinished.is_file() else []
+    names = {*read_index_masks(folder / "masklets.json"), *(name for name in killed if name == Path(name).name)}
+    if but is None:
+        unfinished.unlink(missing_ok=True)
+    for name in names - {but}:
         try:
             (folder / MASKS / name).unlink(missing_ok=True)
         except OSError as error:
