@@ -185,7 +185,7 @@ class MaskFinder:
         mended = fill_holes_and_specks(low_res, hole_area=area, speck_area=area, fill=HOLE_FILL, keep_largest=False)
         logits = resize_bilinear(mended[:, None], *crop.size)[:, 0]
         stability = stability_scores(logits, options.mask_threshold, options.stability_score_offset)
-        stable = (stability >= options.stability_score_thresh).nonzero()[:, 0].to(logits.device)
+        stable = (stability >= options.stability_score_thresh).nonzero()[:, 0]
         logits = logits[stable]
         if view.guide is not None:  # only now: guided edges are sharp, whatever the model thinks of them
             logits = at_full_size(mended[None, stable], Size(*crop.size), view.guide)[0]
@@ -221,9 +221,13 @@ def stability_scores(logits: Tensor, threshold: float, offset: float) -> Tensor:
 
     0 where both are empty.
     """
-    inner = torch.from_numpy(mask_areas((logits > threshold + offset).cpu().numpy()))
-    outer = torch.from_numpy(mask_areas((logits > threshold - offset).cpu().numpy()))
+    inner, outer = _areas(logits > threshold + offset), _areas(logits > threshold - offset)
     return inner / outer.clamp(min=1)
+
+
+def _areas(masks: Tensor) -> Tensor:
+    """Pixels in each mask [n H W], [n]. On a CPU PyTorch adds them up, many times more slowly than NumPy counts."""
+    return torch.from_numpy(mask_areas(masks.numpy())) if masks.is_cpu else masks.sum((-2, -1))
 
 
 def _without_doubles(found: list[FoundMask], scores: Sequence[float], max_overlap: float) -> list[FoundMask]:
