@@ -389,6 +389,22 @@ def test_every_answer_has_all_objects_absent_ones_too(tracker, clip):
         assert masks.shape == (2, 1, 48, 72)
 
 
+def test_a_frame_that_is_cleared_stays_remembered(tracker, clip):
+    """As officially: the answer to the prompts that were taken back is an ordinary memory, and the passes' too."""
+    state = tracker.init_state(clip[:6])
+    tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+    _, _, answered = tracker.add_new_points_or_box(state, 3, 1, box=BOX)
+    list(tracker.propagate_in_video(state))
+    _, _, left = tracker.clear_all_prompts_in_frame(state, 3, 1)
+    assert torch.equal(left, answered)
+    track = state.session.tracks[1]
+    assert sorted(track.history) == list(range(6)) and track.conditioning == [0]
+    _, _, left = tracker.clear_all_prompts_in_frame(state, 0, 1)
+    assert (left > 0).any() and not track.conditioning, "even the last one's"
+    with pytest.raises(PromptError, match="nothing to propagate for object 1"):
+        next(tracker.propagate_in_video(state))
+
+
 def test_an_object_prompted_inside_the_loop_joins_at_the_next_frame(tracker, clip):
     state = tracker.init_state(clip[:4])
     tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)

@@ -44,7 +44,10 @@ class Track:
         self.store(replace(self.history[frame], conditioning=False))
 
     def forget_since(self, frame: int) -> None:
-        """Forget a conditioning frame, and all that was tracked since it was first recalled: with it in view."""
+        """Forget a conditioning frame, and all that was tracked since it was first recalled: with it in view.
+
+        After the first conditioning frame of all, that is everything but other conditioning frames.
+        """
         order = list(self.history)
         for number in order[order.index(frame) :]:
             if number == frame or number not in self.conditioning:

@@ -138,7 +138,7 @@ class VideoSession:
         """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`.
 
         What was tracked since they were given is forgotten, as it may have been another thing; `propagate` tracks those
-        frames again. With `TrackingPolicy.cleared_stay_tracked` only an object's last prompt takes all with it.
+        frames again.
         """
         track = self._track(object_id)
         track.prompts.pop(frame, None)
@@ -148,8 +148,6 @@ class VideoSession:
                 track.demote(frame)
             else:
                 track.forget_since(frame)
-        if not track.conditioning and not track.drafts:
-            self.tracks[object_id] = Track()
         return self.preview(frame)
 
     def remove(self, object_id: int) -> None:

@@ -7,6 +7,7 @@ pass unless `add_all_frames_to_correct_as_cond` is set, and every object is trac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -24,7 +25,7 @@ from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load_network
 from masklet.sam2.clips import official_clip
 from masklet.sam2.overrides import OfficialOptions
-from masklet.tracking.policy import TrackingPolicy
+from masklet.tracking.policy import OFFICIAL, TrackingPolicy
 from masklet.types import FrameMasks, Prompt
 
 Answer = tuple[int, list[int], Tensor]
@@ -226,9 +227,9 @@ class SAM2VideoPredictor(SAM2Base):
         return inference_state.session
 
     def _policy(self, offload: bool) -> TrackingPolicy:
-        return TrackingPolicy(
+        return replace(
+            OFFICIAL,
             corrections_condition=self.add_all_frames_to_correct_as_cond,
-            start_at_own_prompt=False,
             fill_hole_area=int(self.fill_hole_area),
             binarise_prompted=self.binarize_mask_from_pts_for_mem_enc,
             stability_fallback=self.stability_fallback,
