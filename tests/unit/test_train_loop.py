@@ -356,11 +356,14 @@ def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
     torch.testing.assert_close(gradients[3], gradients[0] + gradients[1] + gradients[2])
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16 encoder"])
-def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path, precision):
-    recipe = replace(stills_recipe(stills, 2), precision=precision, checkpointing=True)
-    Run.begin(recipe, tmp_path, PACE).train()
-    assert np.isfinite(losses(tmp_path)).all()
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.05), ("bfloat16 encoder", 0.05)]
+)
+def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path, precision, tolerance):
+    recipe = stills_recipe(stills, 2)
+    Run.begin(recipe, tmp_path / "plain", PACE).train()
+    Run.begin(replace(recipe, precision=precision, checkpointing=True), tmp_path / "run", PACE).train()
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "plain"), rtol=tolerance)
 
 
 @pytest.fixture
