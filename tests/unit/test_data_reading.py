@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts import open_dataset
-from masklet.data.reading import is_shaded, read_index_mask, read_index_masks, shows_object
+from masklet.data.reading import read_index_mask, read_index_masks, shows_object
 from masklet.errors import InputError
-from masklet.io.palette import read_index_png
+from masklet.io.palette import is_shaded, read_index_png
 from masklet.types import Size
 
 SIZE = Size(120, 160)

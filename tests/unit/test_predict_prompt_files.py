@@ -148,12 +148,12 @@ def test_a_map_of_probabilities_is_halved(tmp_path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "map.png", 1), values >= 128)
 
 
-def test_what_may_be_numbers_or_brightness_is_asked_about(tmp_path) -> None:
-    """Cells of 4 x 4 pixels side by side, each with a grey value of its own."""
+def test_the_smallest_cells_side_by_side_are_numbers(tmp_path) -> None:
+    """4 x 4 pixels each, with a grey value of its own."""
     values = np.random.default_rng(0).permutation(250).astype(np.uint8).reshape(10, 25)
-    Image.fromarray(np.kron(values, np.ones((4, 4), np.uint8))).save(tmp_path / "cells.png")
-    with pytest.raises(PromptError, match=r"cells\.png may hold object numbers or .* save it as a palette PNG"):
-        read_mask(tmp_path / "cells.png", 1)
+    cells = np.kron(values, np.ones((4, 4), np.uint8))
+    Image.fromarray(cells).save(tmp_path / "cells.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "cells.png", 77), cells == 77)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

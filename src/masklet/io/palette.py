@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -13,6 +14,18 @@ from masklet.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MIDDLE_VALUES = 8
+"""A mask with no more values than these, besides 0 and the highest, shades only where nearly every such pixel does."""
+
+FEWEST_SHADES = 3
+"""A mask with fewer is taken at its word: a band of doubt around an object lies between two values, too."""
+
+SHADED = 0.6
+"""Share of the pixels with middle values, or of these values, that shades in no index mask."""
+
+SHADED_THROUGHOUT = 0.9
+"""The same share of pixels where there are few values, as in a mask of one object that was halved with smoothing."""
 
 
 def davis_palette() -> NDArray[np.uint8]:
@@ -80,3 +93,27 @@ def _shows_brightness(image: Image.Image) -> bool:
         return False
     shown = colours[np.unique(np.asarray(image)).clip(max=len(colours) - 1)]
     return bool((shown == shown[:, :1]).all())
+
+
+def is_shaded(mask: NDArray[Any]) -> bool:
+    """Whether an index mask [H W] plainly is a smoothed mask or a photograph.
+
+    There, most pixels of middle values lie between a darker and a brighter neighbour. Objects have an inside, and
+    outsides that mostly touch one other: of all real masks tried, hundreds of crowded nuclei among them, at most 3% of
+    these pixels and 10% of the values are such, and less than half even after dropping three rows and columns of four.
+    """
+    window = np.ones((3, 3), np.uint8)
+    shading = mask[(cv2.erode(mask, window) < mask) & (mask < cv2.dilate(mask, window))]
+    if len(shading) <= MIDDLE_VALUES:
+        return False
+    pixels = np.bincount(mask.ravel())
+    middle = np.flatnonzero(pixels)
+    middle = middle[(middle > 0) & (middle < len(pixels) - 1)]
+    if len(middle) < FEWEST_SHADES:
+        return False
+    between = np.bincount(shading, minlength=len(pixels))[middle]
+    share_of_pixels = between.sum() / pixels[middle].sum()
+    if len(middle) <= MIDDLE_VALUES:
+        return bool(share_of_pixels > SHADED_THROUGHOUT)
+    share_of_values = np.mean(2 * between > pixels[middle])
+    return bool(max(share_of_pixels, share_of_values) > SHADED)

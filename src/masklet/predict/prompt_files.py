@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image
-from masklet.io.palette import read_index_png
+from masklet.io.palette import is_shaded, read_index_png
 from masklet.ops.masks import MAX_OBJECT_ID
 from masklet.types import Prompt
 
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
 
 WHITE = 240
 """Brightness that the inside of a soft mask reaches."""
-STEEP = 8
-"""Neighbouring object numbers somewhere differ by more than this; the brightnesses of a smooth map never do."""
-DARK, OPAQUE = 32, 128
-"""Brightness at which the tails of a soft mask end, and half the range."""
-EVEN, MIXED = 0.5, 0.2
-"""Parts of the pixels of an index mask, and of a soft edge, whose neighbours are of their own value."""
+OPAQUE = 128
+"""Half the range of brightness and opacity."""
 
 _FIELDS = {"frame", "object", "points", "labels", "box", "mask"}
 
@@ -88,7 +83,7 @@ def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]
     Of an index mask with several objects (palette, 16-bit or small values) the pixels that equal `object_id` are
     taken; of one with a single object, all that are not 0; of a cut-out with transparency, what is opaque; of any other
     picture, the brighter half of the range. Raises `InputError` for an unreadable file, `PromptError` where the object
-    is not in it, or the picture may be an index mask or a soft one.
+    is not in it.
     """
     values = _index_values(Path(path))
     present = [] if values is None else np.unique(values[values > 0]).tolist()
@@ -108,8 +103,8 @@ def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]
 def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     """The pixel values of an index mask; None for a picture in brightnesses, such as a grey mask with soft edges.
 
-    Object numbers take up many of the values up to the highest, and each stands on a patch of pixels. So may the
-    brightnesses of a soft mask, but most of its inside is white, or its values change from pixel to pixel by steps.
+    Object numbers take up many of the values up to the highest, and do not shade into each other. So may the
+    brightnesses of a soft mask, but most of its inside is white, or they do.
     """
     try:
         with Image.open(path) as image:
@@ -123,31 +118,8 @@ def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     num_values = len(np.unique(inside))
     if mode != "L" or num_values < 2 or inside.max() < 128:
         return values
-    if num_values <= inside.max() / 3 or (inside < WHITE).mean() <= 0.5 or _steepest(values) <= STEEP:
-        return None
-    even = _even_part(values)
-    if MIXED < even < EVEN:
-        raise PromptError(
-            f"{path} may hold object numbers or the brightnesses of one soft mask: save it as a palette PNG, or in "
-            "black and white"
-        )
-    return values if even >= EVEN else None
-
-
-def _steepest(values: NDArray[Any]) -> int:
-    """The largest difference between neighbouring pixels [H, W]."""
-    signed = values.astype(np.int32)
-    return max(int(np.abs(np.diff(signed, axis=axis)).max(initial=0)) for axis in (0, 1))
-
-
-def _even_part(values: NDArray[Any]) -> float:
-    """Of the pixels [H, W] neither dark nor the brightest, the part whose 3 x 3 neighbours are 0 or like them."""
-    own = values.astype(np.uint16)
-    kernel = np.ones((3, 3), np.uint8)
-    brightest = cv2.dilate(own, kernel)
-    darkest = cv2.erode(np.where(own > 0, own, np.iinfo(own.dtype).max), kernel)
-    between = (own >= DARK) & (own < own.max())
-    return float(((brightest == own) & (darkest == own))[between].mean()) if between.any() else 1.0
+    soft = num_values <= inside.max() / 3 or (inside < WHITE).mean() <= 0.5 or is_shaded(values)
+    return None if soft else values
 
 
 def _bright_or_opaque(path: Path) -> NDArray[np.bool_]:
