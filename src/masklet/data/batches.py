@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from masklet.data.clips import Clip
+from masklet.data.clips import Clip, objects_to_prompt
 from masklet.errors import InputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +83,6 @@ def _common_shape(clips: Sequence[Clip]) -> tuple[int, ...]:
                 "bring all clips to one length and one square size first (data.transforms)"
             )
     return shape
-
-
-def objects_to_prompt(clip: Clip, min_area: int) -> NDArray[np.int64]:
-    """The objects with at least `min_area` pixels in the first frame, ascending."""
-    areas = np.bincount(clip.masks[0].ravel())
-    areas[0] = 0
-    return np.flatnonzero(areas >= max(1, min_area))
 
 
 def _draw_objects(

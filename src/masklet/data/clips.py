@@ -61,6 +61,13 @@ class Clip:
         return tuple(int(index) for index in np.flatnonzero(counts) if index)
 
 
+def objects_to_prompt(clip: Clip, min_area: int) -> NDArray[np.int64]:
+    """The objects with at least `min_area` pixels in the first frame, ascending."""
+    areas = np.bincount(clip.masks[0].ravel())
+    areas[0] = 0
+    return np.flatnonzero(areas >= max(1, min_area))
+
+
 @runtime_checkable
 class ClipDataset(Protocol):
     """A source of clips. Must be picklable, so that worker processes can hold it."""

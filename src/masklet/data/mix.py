@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from masklet.data.batches import ClipBatch, collate, join, objects_to_prompt
-from masklet.data.clips import Clip, ClipDataset
+from masklet.data.batches import ClipBatch, collate, join
+from masklet.data.clips import Clip, ClipDataset, objects_to_prompt
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 

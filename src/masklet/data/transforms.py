@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from masklet.data.clips import Clip
+from masklet.data.clips import Clip, objects_to_prompt
 from masklet.data.colours import NO_JITTER, ColourJitter
 from masklet.errors import InputError
 from masklet.ops.boxes import mask_boxes
@@ -84,7 +84,7 @@ class Augmentation:
     def _vary_geometry(self, clip: Clip, generator: np.random.Generator) -> Clip:
         for _ in range(GEOMETRY_ATTEMPTS):
             warped = warp_clip(clip, self.draw_matrix(clip.size, generator), self.size)
-            if _shows_object(warped, self.min_area) or not clip.masks[0].any():
+            if len(objects_to_prompt(warped, self.min_area)) or not clip.masks[0].any():
                 return warped
         return squash(clip, self.size)
 
@@ -171,8 +171,3 @@ def to_opencv(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def _warp(array: NDArray[Any], matrix: NDArray[np.float64], size: int, interpolation: int, fill: Any) -> NDArray[Any]:
     flags = interpolation | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(array, to_opencv(matrix)[:2], (size, size), flags=flags, borderValue=fill)
-
-
-def _shows_object(clip: Clip, min_area: int) -> bool:
-    areas = np.bincount(clip.masks[0].ravel())
-    return len(areas) > 1 and int(areas[1:].max()) >= min_area

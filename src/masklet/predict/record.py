@@ -182,10 +182,9 @@ class ClipRecorder:
         self._video = VideoWriter(self.recorded.overlay, frames.size, frames.fps)
         self._open = ExitStack()
         self._names = self.recorded.masks / UNFINISHED
-        self._after_killed = self._names.exists()
 
     def __enter__(self) -> ClipRecorder:
-        self._open.callback(self._note_finished)  # last of all, when `masklets.json` is there
+        self._open.callback(self._note_finished)  # last of all
         self._open.enter_context(self._writer)
         self._open.enter_context(self._video)
         self._open.callback(self._write_waiting)
@@ -240,7 +239,7 @@ class ClipRecorder:
             raise OutputError(f"cannot write {self._names}: {error.strerror or error}") from error
 
     def _note_finished(self) -> None:
-        if self._writer.index_masks or not self._after_killed:
+        if self._writer.index_masks == read_index_masks(self.recorded.masklets) != []:
             self._names.unlink(missing_ok=True)
 
     def _note_unseen(self, frame: int, object_id: int) -> None:
