@@ -39,11 +39,11 @@ def finetune(
     data: a folder or annotation file of stills, or of clips; frames: of each clip, 1 for stills and for single frames
     of clips; start: a name or a path; image_size: None for the model's own; images: where the pictures of an annotation
     file lie; max_stride: up to so many annotated frames from one to the next, as drawn for each clip: neighbours alone
-    teach a model to expect little motion. The official sizes compute in bfloat16 with their trunk frozen but for low-
-    rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, on stills as
-    its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and packed
-    first, unless far more lie there than the run will draw, or close looks need them as they are. Raises `InputError`
-    for data that cannot be opened.
+    teach a model to expect little motion. The official sizes compute in bfloat16 with their trunk frozen but for
+    low-rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, on stills
+    as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
+    packed first, unless far more lie there than the run will draw, or close looks need them as they are. Raises
+    `InputError` for data that cannot be opened.
     """
     model = config_of(start)
     size = image_size or model.image_size
