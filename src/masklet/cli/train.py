@@ -52,7 +52,9 @@ def finetune(
     out: Out,
     start: Annotated[str, typer.Option("--from", help="Model to start from: a name or a checkpoint.")] = "nano",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip; 1 for pictures.")] = 1,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames of each clip, to and fro where it is shorter; 1 for pictures.")
+    ] = 1,
     image_size: ImageSize = None,
     images: Annotated[
         Path | None, DataPath(help="Where the pictures of an annotation file lie, if not beside it.")

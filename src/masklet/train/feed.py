@@ -227,7 +227,7 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
             raise InputError(
                 f"{MOST_EMPTY} batches in a row show no object to learn from, the last {', '.join(batch.names)}: their "
                 f"masks are empty, or things are smaller than {augmentation.min_area} pixels in pictures of "
-                f"{augmentation.size} x {augmentation.size} (a larger image_size, --image-size, shows more of them)"
+                f"{augmentation.size} x {augmentation.size} (a run with a larger image_size, --image-size, shows more)"
             )
         yield item
 
