@@ -233,6 +233,20 @@ def test_the_official_generator_returns_its_records(model):
     assert nearly_equal(red["segmentation"], (picture == RED).all(-1), corners=4)
 
 
+def test_the_official_generator_s_options_may_be_changed_between_pictures(model):
+    picture = paint(THINGS)
+    generator = SAM2AutomaticMaskGenerator(model, points_per_side=8)
+    assert generator.generate(picture)
+    generator.pred_iou_thresh = 1.0
+    assert not generator.generate(picture)
+    generator.pred_iou_thresh = 0.8
+    generator.points_per_side, generator.point_grids = None, [np.array([[0.25, 0.25]])]
+    assert {tuple(record["point_coords"][0]) for record in generator.generate(picture)} == {(32, 32)}
+    generator.box_nms_thresh = -1
+    with pytest.raises(InputError, match="box_nms_thresh must be 0 or more"):
+        generator.generate(picture)
+
+
 @pytest.mark.parametrize(("mode", "kind"), [("uncompressed_rle", list), ("coco_rle", str)])
 def test_run_lengths_are_ready_for_json(model, mode, kind):
     binary = SAM2AutomaticMaskGenerator(model, points_per_side=8).generate(paint(THINGS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,19 @@ from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
+OPTIONS = tuple(field.name for field in fields(EverythingOptions) if field.name != "min_area")
+"""The official options, all but one of ours."""
+
 
 class SAM2AutomaticMaskGenerator:
     """Masks for everything in a picture, as records with the official keys.
 
     model: what `build_sam2` or `masklet.load` returns, or a name; the options are those of
     `masklet.predict.everything_options.EverythingOptions`, exactly one of `points_per_side` and `point_grids` being
-    given; output_mode: how `segmentation` is returned, "binary_mask" ([H W] bool), "uncompressed_rle" (counts as a
-    list) or "coco_rle" (counts as a string). Further arguments are ignored, as in the official class.
-    Raises `InputError` for an option out of range.
+    given, and attributes that may be changed at any time (`generator.pred_iou_thresh = 0.9`); output_mode: how
+    `segmentation` is returned, "binary_mask" ([H W] bool), "uncompressed_rle" (counts as a list) or "coco_rle" (counts
+    as a string). Further arguments are ignored, as in the official class. Raises `InputError` for an option out of
+    range.
     """
 
     def __init__(
@@ -57,24 +62,22 @@ class SAM2AutomaticMaskGenerator:
             raise InputError(f"output_mode is one of {', '.join(OUTPUT_MODES)}; got {output_mode!r}")
         self.output_mode = output_mode
         self.predictor = SAM2ImagePredictor(model)
-        self.options = EverythingOptions(
-            points_per_side=EverythingOptions.points_per_side if points_per_side is None else points_per_side,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            mask_threshold=mask_threshold,
-            box_nms_thresh=box_nms_thresh,
-            crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
-            crop_overlap_ratio=crop_overlap_ratio,
-            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            point_grids=point_grids,
-            min_mask_region_area=min_mask_region_area,
-            min_area=0,
-            use_m2m=use_m2m,
-            multimask_output=multimask_output,
-        )
+        self.points_per_side = points_per_side
+        self.points_per_batch = points_per_batch
+        self.pred_iou_thresh = pred_iou_thresh
+        self.stability_score_thresh = stability_score_thresh
+        self.stability_score_offset = stability_score_offset
+        self.mask_threshold = mask_threshold
+        self.box_nms_thresh = box_nms_thresh
+        self.crop_n_layers = crop_n_layers
+        self.crop_nms_thresh = crop_nms_thresh
+        self.crop_overlap_ratio = crop_overlap_ratio
+        self.crop_n_points_downscale_factor = crop_n_points_downscale_factor
+        self.point_grids = point_grids
+        self.min_mask_region_area = min_mask_region_area
+        self.use_m2m = use_m2m
+        self.multimask_output = multimask_output
+        self._options()  # raises now what would otherwise wait for the first picture
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2AutomaticMaskGenerator:
@@ -90,8 +93,15 @@ class SAM2AutomaticMaskGenerator:
         """
         model = self.predictor.model
         fallback = model.stability_fallback if isinstance(model, SAM2Base) else None
-        found = MaskFinder(model, self.options, stability_fallback=fallback).find(read_image(image))
+        found = MaskFinder(model, self._options(), stability_fallback=fallback).find(read_image(image))
         return [self._record(mask) for mask in found]
+
+    def _options(self) -> EverythingOptions:
+        """What the attributes ask for now."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        if given["points_per_side"] is None:  # there are grids
+            del given["points_per_side"]
+        return EverythingOptions(**given, min_area=0)
 
     def _record(self, found: FoundMask) -> dict[str, Any]:
         x0, y0, x1, y1 = found.box
