@@ -111,12 +111,17 @@ class Prompt:
                 f"the picture {width} x {height}; resize the mask first"
             )
 
-    def check_proportions(self, size: Size) -> None:
-        """Raise `PromptError` unless a mask is of a picture's size, or of it scaled and rounded to whole pixels."""
+    def has_proportions(self, size: Size) -> bool:
+        """Whether a mask, if there is one, is of a picture's size, or of it scaled and rounded to whole pixels."""
         if self.mask is None:
-            return
+            return True
         height, width = self.mask.shape
-        if abs(width * size.height - height * size.width) >= max(size):
+        return abs(width * size.height - height * size.width) < max(size)
+
+    def check_proportions(self, size: Size) -> None:
+        """Raise `PromptError` unless the mask `has_proportions`."""
+        if self.mask is not None and not self.has_proportions(size):
+            height, width = self.mask.shape
             raise PromptError(
                 f"the mask is {width} x {height} pixels (width x height), the picture {size.width} x {size.height}; "
                 "give a mask of that size or, smaller or larger, of those proportions"

@@ -452,6 +452,28 @@ def test_a_mask_of_any_size_is_taken(tracker, clip):
     assert (found & large).sum() / (found | large).sum() > 0.8
 
 
+def test_a_mask_of_other_proportions_is_stretched_over_the_video(tracker, clip):
+    """Such as the square masks that the model itself answers with."""
+    square = np.zeros((64, 64), bool)
+    square[16:48, 8:32] = True
+    _, _, masks = tracker.add_new_mask(tracker.init_state(clip), 0, 1, square)
+    found = masks[0, 0].numpy() > 0
+    expected = np.zeros((48, 72), bool)
+    expected[12:36, 9:36] = True
+    assert (found & expected).sum() / (found | expected).sum() > 0.8
+
+
+def test_soft_masks_are_cut_as_officially(tracker, clip):
+    """Of an array all that is not 0, of a tensor what is 0.5 or more."""
+    soft = np.zeros((48, 72), np.float32)
+    soft[10:40, 10:60] = 0.3
+    soft[10:40, 10:30] = 0.7
+    whole = tracker.add_new_mask(tracker.init_state(clip), 0, 1, soft)[2]
+    half = tracker.add_new_mask(tracker.init_state(clip), 0, 1, torch.from_numpy(soft))[2]
+    assert torch.equal(whole, tracker.add_new_mask(tracker.init_state(clip), 0, 1, soft > 0)[2])
+    assert torch.equal(half, tracker.add_new_mask(tracker.init_state(clip), 0, 1, soft > 0.5)[2])
+
+
 def test_options_may_be_changed_on_the_predictor_at_any_time(tracker, clip):
     assert tracker.fill_hole_area == 8
     state = tracker.init_state(clip)

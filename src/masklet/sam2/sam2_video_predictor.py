@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load
 from masklet.sam2.clips import official_clip
 from masklet.sam2.overrides import OfficialOptions
 from masklet.tracking.policy import OFFICIAL, TrackingPolicy
-from masklet.types import FrameMasks, Prompt
+from masklet.types import FrameMasks, Prompt, Size
 
 Answer = tuple[int, list[int], Tensor]
 """Frame number, ids of all objects, and their logits [n 1 H W] at the video's size."""
@@ -150,9 +151,13 @@ class SAM2VideoPredictor(SAM2Base):
     def add_new_mask(
         self, inference_state: InferenceState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor
     ) -> Answer:
-        """Give an object's mask on a frame, [h w] of any size, and return the masks there."""
+        """Give an object's mask on a frame, [h w] of any size, and return the masks there.
+
+        Of an array all that is not 0 belongs to the object, of a tensor what is 0.5 or more. A mask without the video's
+        proportions, such as a square one from the model, is stretched over it.
+        """
         session = self._session(inference_state)
-        masks = session.prompt(obj_id, frame_idx, Prompt.of(mask=_array(mask)), replace=True)
+        masks = session.prompt(obj_id, frame_idx, _mask_prompt(mask, session.size), replace=True)
         return self._answer(inference_state, masks)
 
     def propagate_in_video_preflight(self, inference_state: InferenceState) -> None:
@@ -275,6 +280,16 @@ def _point_prompt(points: Any, labels: Any, box: Any) -> Prompt:
     if len(xy) == len(signs):
         xy, signs = xy[signs != PAD], signs[signs != PAD]
     return Prompt.of(xy, signs, box)
+
+
+def _mask_prompt(mask: Any, size: Size) -> Prompt:
+    """A prompt from an official mask, stretched over a video of `size` if it has other proportions."""
+    prompt = Prompt.of(mask=_array(mask) >= 0.5 if isinstance(mask, Tensor) else np.asarray(mask) != 0)
+    if prompt.has_proportions(size):
+        return prompt
+    maps = torch.from_numpy(prompt.mask)[None, None].float()
+    stretched = F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return Prompt.of(mask=stretched[0, 0] >= 0.5)
 
 
 def _scaled(prompt: Prompt, height: int, width: int) -> Prompt:
