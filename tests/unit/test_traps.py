@@ -255,6 +255,22 @@ def test_a_right_prompt_given_before_the_wrong_one_is_taken_back_is_all_that_is_
     assert all(torch.equal(found.logits, expected.logits) for found, expected in pairs)
 
 
+def test_an_answer_that_waits_is_given_again_when_what_it_was_given_in_view_of_is_taken_back(model, clip):
+    """The right click, not yet settled, then the wrong one taken back: as if the two had come the other way round."""
+    session, fresh = VideoSession(model, clip), VideoSession(model, clip)
+    for one in (session, fresh):
+        one.add(1, 0, **POINT)
+        list(one.propagate())
+        one.add(1, 5, points=[[60, 40]])
+        list(one.propagate())
+    before = session.add(1, 7, points=[[10, 20]])
+    session.clear(1, 5)
+    fresh.clear(1, 5)
+    expected = fresh.add(1, 7, points=[[10, 20]])
+    assert not torch.equal(before.logits, expected.logits)
+    assert torch.equal(session.preview(7).logits, expected.logits)
+
+
 def test_what_was_tracked_before_a_prompt_that_was_taken_back_is_kept(model, clip):
     session = VideoSession(model, clip)
     session.add(1, 0, **POINT)

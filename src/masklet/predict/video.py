@@ -148,6 +148,7 @@ class VideoSession:
                 track.demote(frame)
             else:
                 track.forget_since(frame)
+                self._answer_again(track)
         return self.preview(frame)
 
     def remove(self, object_id: int) -> None:
@@ -167,10 +168,10 @@ class VideoSession:
 
         start: first frame, None for the first (backward: the last) prompt's, or for where a window that has begun goes
         on; num_frames: how many frames in each direction, None for all there are; direction: "both" goes forward first,
-        from `start`, and then backward from the frame before each object's first prompt, wherever `start` is, so that a
-        frame may come twice, each time with other objects; it needs keep="all". Prompts may be added and objects
-        removed between frames. Raises `PromptError` where nothing is prompted, `BrokenVideo` where the file breaks off,
-        all frames before having been yielded.
+        from `start`, and then, wherever that is, backward from the frame before the latest of all first prompts, each
+        object being tracked before its own, so that a frame may come twice, with other objects; it needs keep="all".
+        Prompts may be added and objects removed between frames. Raises `PromptError` where nothing is prompted,
+        `BrokenVideo` where the file breaks off, all frames before having been yielded.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
@@ -287,6 +288,14 @@ class VideoSession:
                 stacklevel=6,  # whoever called `add`
             )
         return replace(result, logits=logits)
+
+    @torch.no_grad()
+    def _answer_again(self, track: Track) -> None:
+        """Decode what waits to be committed once more: the answers may owe something to what was just forgotten."""
+        for frame in sorted(track.drafts):
+            if track.prompts[frame].mask is None:
+                del track.drafts[frame]
+                track.drafts[frame] = self._answer(track, frame, self._features(frame), track.prompts[frame])
 
     def _closer(self, frame: int, cue: Cue, decoded: Decoded) -> Tensor:
         """The answer to a prompt, logits [1 1 4h 4w], as it is seen from close by where that is wanted."""
