@@ -31,6 +31,22 @@ def test_a_frame_written_into_before_it_is_prompted_is_tracked_as_it_came(model,
     assert drawn_on.add(1, **POINT).logits.equal(untouched.add(1, **POINT).logits)
 
 
+def test_a_click_on_a_stream_can_be_taken_back_before_the_next_frame(model, clip):
+    stream, calm = Stream(model), Stream(model)
+    for one in (stream, calm):
+        one.step(clip[0])
+        one.add(1, **POINT)
+        one.step(clip[1])
+    stream.add(1, points=[[60, 40]], labels=[0])
+    stream.add(2, points=[[60, 40]])
+    stream.clear(2)
+    stream.clear(1)
+    for frame in clip[2:]:
+        found, expected = stream.step(frame), calm.step(frame)
+        assert found.object_ids == (1,)
+        assert found.logits.equal(expected.logits)
+
+
 class FailsOnce:
     """A function of which one call, the `wait`-th from 0, raises."""
 

@@ -94,6 +94,10 @@ class Stream:
         session = self._stepped()
         return session.add(object_id, self.frame, points=points, labels=labels, box=box, mask=mask, replace=replace)
 
+    def clear(self, object_id: int) -> FrameMasks:
+        """Take back an object's prompts on the frame last stepped, and return the masks on it. Raises `PromptError`."""
+        return self._stepped().clear(object_id, self.frame)
+
     def remove(self, object_id: int) -> None:
         """Forget an object; the others are not touched. Raises `PromptError` for an unknown one."""
         self._stepped().remove(object_id)
