@@ -350,6 +350,23 @@ def test_a_score_that_varies_over_a_clip_is_named_when_ytvis_averages_it(tmp_pat
     assert only_mask(Annotations(read_annotations(tmp_path / "out.json").frames[:1])).score == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("names", "numbers", "told"),
+    [
+        (["00004", "00012"], [4, 12], ""),
+        (["00000", "00010", "00020"], [0, 4, 8], "frame numbers: those of 1 clips are counted"),
+        (["frame_4", "frame_8"], [0, 4], "frame numbers: those of 1 clips are counted"),
+    ],
+)
+def test_sav_places_frames_by_number_where_they_are_every_fourth(tmp_path, names, numbers, told):
+    mask = encode_rle(np.ones((10, 12), bool))
+    frames = tuple(Frame(f"{name}.jpg", Size(10, 12), (ObjectMask(1, mask),), "bear") for name in names)
+    lost = write_annotations(Annotations(frames), tmp_path, "sav")
+    found = [int(frame.name[:5]) for frame in read_annotations(tmp_path).frames if frame.masks]
+    assert found == numbers
+    assert told in "".join(lost) and bool(told) == any("counted" in sentence for sentence in lost)
+
+
 def test_of_a_clip_numbered_frame_by_frame_sav_keeps_every_fourth_and_says_so(tmp_path):
     """A tracked clip, from its third frame on; SA-V's readers take annotation k for frame 4 k."""
     frames = []

@@ -48,19 +48,21 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder with `CLIP_manual.json` for each clip, or `CLIP_auto.json` where every mask has a score.
 
-    Of clips whose frames are numbered one by one, frames 0, 4, 8, ... are kept; all others are taken as those. Returns
-    what could not be kept. Raises `InputError` for a clip of several sizes, or that has no mask on the frames kept.
+    Of clips whose frames are numbered one by one, or all by fours, frames 0, 4, 8, ... are kept; those of all others
+    are counted 0, 4, 8, ... anew. Returns what could not be kept. Raises `InputError` for a clip of several sizes, or
+    that has no mask on the frames kept.
     """
-    unscored, renamed, dropped = 0, False, 0
+    unscored, renamed, dropped, counted = 0, False, 0, 0
     groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
     for name, frames in groups:
-        numbered = _numbered_one_by_one(frames)
+        numbered = _by_number(frames)
         if numbered:
             dropped += sum(number % ANNOTATION_STRIDE > 0 for number in numbered)
             num_frames = max(numbered) + 1
             frames = every_fourth(numbered, num_frames, name)
             video = replace(as_masklets(name, frames), num_frames=num_frames)
         else:
+            counted += len(frames) > 1
             video = as_masklets(name, frames)
         unscored += sum(mask.score is not None for frame in frames for mask in frame.masks) * (video.kind == "manual")
         renamed |= any(frame.name != _frame_name(place) for place, frame in enumerate(frames))
@@ -68,6 +70,11 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     found = losses(annotations, replace(CAPACITY, scores=True, names=not renamed))
     if dropped:
         found.append(f"frames: {dropped} are not kept, for SA-V annotates every fourth")
+    if counted:
+        found.append(
+            f"frame numbers: those of {counted} clips are counted 0, 4, 8, ... anew, for they are numbered neither one "
+            "by one nor by fours"
+        )
     if unscored:
         found.append(f"scores: those of {unscored} masks are not kept, for not every mask of their clip has one")
     return found
@@ -86,13 +93,15 @@ def every_fourth(numbered: Mapping[int, Frame], num_frames: int, clip: str) -> t
     return kept
 
 
-def _numbered_one_by_one(frames: tuple[Frame, ...]) -> dict[int, Frame] | None:
-    """Frames by the numbers that they are called, where some follow one another without a gap; else None."""
+def _by_number(frames: tuple[Frame, ...]) -> dict[int, Frame] | None:
+    """Frames by the numbers that they are called, where these are of a video as SA-V has it: all multiples of four, or
+    some following one another without a gap. Else None."""
     stems = [Path(frame.name).stem for frame in frames]
     if not all(stem.isdecimal() for stem in stems):
         return None
     numbered = {int(stem): frame for stem, frame in zip(stems, frames, strict=True)}
-    return numbered if any(number + 1 in numbered for number in numbered) else None
+    by_fours = all(number % ANNOTATION_STRIDE == 0 for number in numbered)
+    return numbered if by_fours or any(number + 1 in numbered for number in numbered) else None
 
 
 def _frame_name(place: int) -> str:
