@@ -45,6 +45,34 @@ def test_a_glob_takes_what_it_matches(tmp_path) -> None:
         open_frames(str(folder / "c*.png"))
 
 
+def test_sources_are_called_by_their_own_names(tmp_path, monkeypatch) -> None:
+    folder = _folder(tmp_path / "shots.v2", ["a7.png", "a10.png"])
+    monkeypatch.chdir(folder)
+    for source in (folder, ".", str(folder / "*.png"), str(tmp_path / "*/a*.png")):
+        frames = open_frames(source)
+        assert frames.title == "shots.v2"
+        assert [frames.file_name(number) for number in range(2)] == ["a7.png", "a10.png"]
+        assert [frames.number_of(label) for label in ("a10", "a7", "00001")] == [1, 0, None]
+    assert open_frames(folder / "a7.png").title == "a7.png"
+    bare = open_frames([_picture(1)])
+    assert (bare.file_name(0), bare.number_of("00012"), bare.number_of("x")) == (None, 12, None)
+
+
+def test_files_of_one_name_in_several_folders_are_numbered(tmp_path) -> None:
+    for name in ("left", "right"):
+        _folder(tmp_path / name, ["a.png"])
+    frames = open_frames(str(tmp_path / "*/a.png"))
+    assert ([frames.label(number) for number in range(2)], frames.file_name(1)) == (["00000", "00001"], None)
+    assert frames.title == tmp_path.name
+
+
+def test_frames_beside_their_masks_are_no_clip_of_twice_as_many(tmp_path) -> None:
+    folder = _folder(tmp_path / "pairs", ["0.jpg", "0.png", "1.jpg"])
+    with pytest.raises(InputError, match=r"holds 0\.jpg and 0\.png: .*\*\.jpg"):
+        open_frames(folder)
+    assert len(open_frames(str(folder / "*.jpg"))) == 2
+
+
 def test_an_empty_folder_is_an_error_that_says_what_was_looked_for(tmp_path) -> None:
     with pytest.raises(InputError, match=r"no pictures in folder .*looked for .*\.jpg"):
         open_frames(tmp_path)

@@ -151,6 +151,29 @@ def test_own_data_in_savs_format_keeps_every_fourth_frame(tmp_path):
     assert found.video == video and found.manual == document
 
 
+def test_masks_of_pictures_are_placed_by_the_pictures_names(tmp_path):
+    """Pictures are often numbered from 1, and the first of them is the video's frame 0."""
+    (tmp_path / "shots").mkdir()
+    for number in range(1, 6):
+        Image.new("RGB", (SIZE.width, SIZE.height)).save(tmp_path / f"shots/{number:05d}.png")
+    _, document = write_sav_video(tmp_path / "shots", own_clip([1]), tmp_path / "out", "mine_1")
+    assert (read_sav(document).areas[:, 0] > 0).tolist() == [True, False]
+    with pytest.raises(InputError, match=r"mine/00006\.jpg is no frame of folder .*shots"):
+        write_sav_video(tmp_path / "shots", own_clip([1, 6]), tmp_path / "other", "mine_1")
+    assert not list((tmp_path / "other").iterdir()), "no video that nothing belongs to"
+
+
+def test_a_video_with_odd_sides_and_its_masks_stay_of_one_size(tmp_path):
+    mask = np.zeros((31, 47), bool)
+    mask[20:, 40:] = True
+    annotations = Annotations((Frame("00000.png", Size(31, 47), (ObjectMask(1, encode_rle(mask)),), "mine"),))
+    video, document = write_sav_video(np.zeros((5, 31, 47, 3), np.uint8), annotations, tmp_path, "mine_1")
+    masklets = read_sav(document)
+    assert masklets.size == open_frames(video).size == Size(32, 48)
+    assert masklets.areas[0, 0] == 12 * 8
+    assert draw_video(video, [masklets], tmp_path / "drawn.mp4") == 2
+
+
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [([5, 6], "none of the frames 0, 4, 8"), ([4, 20], "frame 20 is annotated, but the video has 13")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
@@ -81,9 +82,22 @@ class FrameSource(ABC):
             yield frame
             number += 1
 
+    @property
+    def title(self) -> str:
+        """What the source is called in results: the name of its file or folder."""
+        return Path(self.name).name
+
     def label(self, number: int) -> str:
         """What files made from a frame are called, without suffix: its number, five digits or more."""
         return f"{number:05d}"
+
+    def file_name(self, number: int) -> str | None:
+        """The name of the file that a frame is, if each has one of its own."""
+        return None
+
+    def number_of(self, label: str) -> int | None:
+        """The frame that files of that name, without suffix, are made from; None where there is none."""
+        return int(label) if label.isdecimal() else None
 
     def _keep(self, number: int, frame: NDArray[np.uint8]) -> None:
         """Put a frame into the cache, the one unused for longest falling out."""

@@ -21,7 +21,7 @@ from masklet.types import Size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BrokenVideo", "FrameSource", "PictureFrames", "is_picture", "is_still", "open_frames"]
+__all__ = ["BrokenVideo", "FrameSource", "PictureFiles", "PictureFrames", "is_picture", "is_still", "open_frames"]
 
 
 def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
@@ -50,25 +50,17 @@ def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
 class PictureFrames(FrameSource):
     """The frames of a sequence of pictures: files, arrays, tensors, or one array [t, H, W, 3]."""
 
-    def __init__(self, name: str, pictures: Sequence[Any], labels: Sequence[str] | None = None) -> None:
-        """labels: what files made from the frames are called.
-
-        Raises `InputError` where there is no picture or the first cannot be read.
-        """
+    def __init__(self, name: str, pictures: Sequence[Any]) -> None:
+        """Raises `InputError` where there is no picture or the first cannot be read."""
         if not len(pictures):
             raise InputError(f"{name} has no frames")
         first = read_image(pictures[0])
         super().__init__(name, Size(*first.shape[:2]), fps=None)
         self._pictures = pictures
-        self._labels = labels
         self._keep(0, first)
 
     def __len__(self) -> int:
         return len(self._pictures)
-
-    def label(self, number: int) -> str:
-        """A file's name without suffix where no two share it, else the frame's number."""
-        return super().label(number) if self._labels is None else self._labels[number]
 
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number >= len(self):
@@ -79,13 +71,37 @@ class PictureFrames(FrameSource):
         return frame
 
 
+class PictureFiles(PictureFrames):
+    """Files with a picture each, in natural order. What is made from a frame is called as its file is where no two
+    share a name, else by the frame's number."""
+
+    def __init__(self, name: str, files: Sequence[Path], title: str) -> None:
+        files = sorted(files, key=lambda file: natural_key(str(file)))
+        labels = {file.stem: number for number, file in enumerate(files)}
+        self._files, self._title = files, title
+        self._numbers = labels if len(labels) == len(files) else None
+        super().__init__(name, files)
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    def label(self, number: int) -> str:
+        return super().label(number) if self._numbers is None else self._files[number].stem
+
+    def file_name(self, number: int) -> str | None:
+        return None if self._numbers is None else self._files[number].name
+
+    def number_of(self, label: str) -> int | None:
+        return super().number_of(label) if self._numbers is None else self._numbers.get(label)
+
+
 def _open_path(path: str) -> FrameSource:
     if os.path.isdir(path):
-        files = [file for file in Path(path).iterdir() if is_picture(file)]
-        return _open_files(f"folder {path}", files)
+        return _open_folder(Path(path))
     if not os.path.exists(path):
         if glob.has_magic(path):
-            return _open_files(path, [Path(file) for file in glob.glob(path, recursive=True)])
+            return _open_glob(path)
         if "://" in path:
             raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
         raise InputError(f"no such file or folder: {path}")
@@ -95,12 +111,29 @@ def _open_path(path: str) -> FrameSource:
     return VideoFile(path)
 
 
-def _open_files(name: str, files: list[Path]) -> FrameSource:
+def _open_folder(folder: Path) -> FrameSource:
+    files = [file for file in folder.iterdir() if is_picture(file)]
+    _check_found(f"folder {folder}", files)
+    first_of: dict[str, Path] = {}
+    for file in sorted(files):
+        other = first_of.setdefault(file.stem, file)
+        if other != file:
+            raise InputError(
+                f"{folder} holds {other.name} and {file.name}: frames beside their masks? Name the frames alone, as in "
+                f"'{folder / f'*{other.suffix}'}'"
+            )
+    return PictureFiles(f"folder {folder}", files, folder.resolve().name)
+
+
+def _open_glob(pattern: str) -> FrameSource:
+    files = [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
+    _check_found(pattern, files)
+    return PictureFiles(pattern, files, Path(os.path.commonpath([file.resolve().parent for file in files])).name)
+
+
+def _check_found(place: str, files: Sequence[Path]) -> None:
     if not files:
-        raise InputError(f"no pictures in {name}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} files")
-    files = sorted(files, key=lambda file: natural_key(str(file)))
-    labels = [file.stem for file in files]
-    return PictureFrames(name, files, labels if len(set(labels)) == len(labels) else None)
+        raise InputError(f"no pictures in {place}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} files")
 
 
 def is_picture(path: Path) -> bool:

@@ -14,14 +14,16 @@ from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Frame
 from masklet.io.draw import draw_masks
 from masklet.io.formats.sav import as_masklets, every_fourth
-from masklet.io.frames import open_frames
+from masklet.io.frames import FrameSource, open_frames
 from masklet.io.output import make_folder, spare_source
 from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
-from masklet.ops.rle import decode_rle
+from masklet.ops.rle import decode_rle, encode_rle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from masklet.types import Size
 
 JPEG_QUALITY = 95
 AUTO_ID_OFFSET = 1000
@@ -105,35 +107,57 @@ def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, v
     """Write a clip of your own as SA-V has them: `ID.mp4` at 24 frames a second and `ID_manual.json`
     (or `_auto`, where every mask has a score).
 
-    source: the frames, whatever `open_frames` takes; annotations: of this clip alone, the file names of its frames
-    being their numbers. Every fourth frame's masks are kept, as SA-V annotates. Returns the two paths. Raises
-    `InputError` where sizes or frame numbers do not fit the video, or no frame 0, 4, 8, ... is annotated, and
-    `OutputError` where the source would be written over.
+    source: the frames, whatever `open_frames` takes; annotations: of this clip alone, its frames being called by their
+    numbers or, where the source is pictures, as these are. Every fourth frame's masks are kept, as SA-V annotates. A
+    clip with an odd side is one row or column larger as a video, and so are its masks. Returns the two paths. Raises
+    `InputError` where sizes or names do not fit the video, or no frame 0, 4, 8, ... is annotated, and `OutputError`
+    where the source would be written over; then no video is left.
     """
     folder = make_folder(folder)
     video = folder / f"{video_id}.mp4"
     spare_source(source, video)
     frames = open_frames(source)
-    count = _write_mp4(frames, video)
-    masklets = sav_masklets(annotations, video_id, count)
+    waiting = folder / f".{video_id}.part"  # takes its name once the masks are known to fit
+    try:
+        count = _write_mp4(frames, waiting)
+        masklets = _as_large_as(open_frames(waiting).size, sav_masklets(annotations, video_id, frames, count))
+        document = folder / f"{video_id}_{masklets.kind}.json"
+        write_sav(masklets, document)
+        waiting.replace(video)
+    finally:
+        waiting.unlink(missing_ok=True)
+    return video, document
+
+
+def sav_masklets(annotations: Annotations, video_id: str, frames: FrameSource, num_frames: int) -> SavMasklets:
+    """The masks on frames 0, 4, 8, ... of the only clip in `annotations` as SA-V's masklets.
+
+    frames, num_frames: of the video, among which the annotations' names are looked for. Raises `InputError`.
+    """
+    if len(annotations.clips) != 1:
+        raise InputError(f"masks of one clip are needed, there are {sorted(annotations.clips) or 'none'}")
+    numbered = {_frame_number(frame, frames): frame for frame in annotations.frames if frame.clip is not None}
+    if max(numbered) >= num_frames:
+        raise InputError(f"frame {max(numbered)} is annotated, but the video has {num_frames} frames")
+    kept = every_fourth(numbered, num_frames, video_id)
+    masklets = replace(as_masklets(video_id, kept), num_frames=num_frames)
     if masklets.size != frames.size:
         raise InputError(
             f"the masks are of size {tuple(masklets.size)} (height, width), the video's {tuple(frames.size)}"
         )
-    document = folder / f"{video_id}_{masklets.kind}.json"
-    write_sav(masklets, document)
-    return video, document
+    return masklets
 
 
-def sav_masklets(annotations: Annotations, video_id: str, num_frames: int) -> SavMasklets:
-    """The masks on frames 0, 4, 8, ... of the only clip in `annotations` as SA-V's masklets. Raises `InputError`."""
-    if len(annotations.clips) != 1:
-        raise InputError(f"masks of one clip are needed, there are {sorted(annotations.clips) or 'none'}")
-    numbered = {_frame_number(frame): frame for frame in annotations.frames if frame.clip is not None}
-    if max(numbered) >= num_frames:
-        raise InputError(f"frame {max(numbered)} is annotated, but the video has {num_frames} frames")
-    kept = every_fourth(numbered, num_frames, video_id)
-    return replace(as_masklets(video_id, kept), num_frames=num_frames)
+def _as_large_as(size: Size, masklets: SavMasklets) -> SavMasklets:
+    """Masks for a video of which odd sides were made even, as `VideoWriter` does: the last row or column once more."""
+    if masklets.size == size:
+        return masklets
+    below, beside = size.height - masklets.size.height, size.width - masklets.size.width
+    rows = tuple(
+        tuple(encode_rle(np.pad(decode_rle(rle), ((0, below), (0, beside)), "edge")) for rle in row)
+        for row in masklets.masks
+    )
+    return replace(masklets, size=size, masks=rows)
 
 
 def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]) -> tuple[np.ndarray, list[int]]:
@@ -147,7 +171,7 @@ def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]
 
 def _write_mp4(frames: Any, path: Path) -> int:
     """Copy a file that is an mp4 of 24 frames a second already, else encode anew; returns the number of frames."""
-    if path.suffix == Path(frames.name).suffix and frames.fps and abs(frames.fps - VIDEO_FPS) < 0.05:
+    if Path(frames.name).suffix == ".mp4" and frames.fps and abs(frames.fps - VIDEO_FPS) < 0.05:
         try:
             shutil.copyfile(frames.name, path)
         except OSError as error:
@@ -161,11 +185,14 @@ def _write_mp4(frames: Any, path: Path) -> int:
     return count
 
 
-def _frame_number(frame: Frame) -> int:
-    stem = Path(frame.name).stem
-    if not stem.isdigit():
-        raise InputError(f"{frame.path}: the name must be the frame's number, such as 00004, to place it in the video")
-    return int(stem)
+def _frame_number(frame: Frame, frames: FrameSource) -> int:
+    number = frames.number_of(Path(frame.name).stem)
+    if number is None:
+        raise InputError(
+            f"{frame.path} is no frame of {frames.name}: the name must be that of the frame's file or, in a video, its "
+            "number, such as 00004"
+        )
+    return number
 
 
 def _save_jpeg(frame: np.ndarray, path: Path) -> None:
