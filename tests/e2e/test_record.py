@@ -15,6 +15,7 @@ from PIL import Image
 
 from masklet.errors import OutputError, PromptError
 from masklet.io import frame_source
+from masklet.io.formats import read_annotations, write_annotations
 from masklet.io.frames import open_frames
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import read_index_png
@@ -112,6 +113,54 @@ def test_a_picture_s_results_replace_an_earlier_clip_s(model, tmp_path, write) -
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
     write(model, tmp_path / "picture.png", tmp_path)
     assert [file.name for file in (tmp_path / "masks").iterdir()] == ["mine.png"]
+
+
+def test_masks_that_no_earlier_run_wrote_are_not_written_over(model, tmp_path) -> None:
+    """Such as those drawn by hand that a clip is prompted with."""
+    (tmp_path / "masks").mkdir()
+    drawn = tmp_path / "masks" / "00004.png"
+    drawn.write_bytes(b"by hand")
+    with pytest.raises(OutputError, match=r"00004\.png is not of an earlier run, and would be written over"):
+        track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path)
+    assert drawn.read_bytes() == b"by hand"
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["00004.png"]
+
+
+@pytest.mark.parametrize("name", ["masks.png", "overlay.png", "masklets.json"])
+@pytest.mark.parametrize("write", [partial(segment_to_folder, points=[(9, 9)]), everything_to_folder])
+def test_a_picture_s_results_spare_what_no_earlier_run_wrote(model, tmp_path, write, name) -> None:
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(OutputError, match=f"{name} is not of an earlier run"):
+        write(model, tmp_path / "picture.png", tmp_path)
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own results may be replaced
+        write(model, tmp_path / "picture.png", tmp_path)
+
+
+def test_results_of_a_folder_of_pictures_name_its_files(model, tmp_path) -> None:
+    """However these are numbered, `masklet convert` must give each picture its own masks."""
+    folder = tmp_path / "shots.v2"
+    folder.mkdir()
+    for number, frame in enumerate(moving_square(4)):
+        Image.fromarray(frame).save(folder / f"shot_{3 * number + 8}.png")
+    recorded = track_to_folder(model, folder, [PlacedPrompt(1, 1, Prompt.of((9, 9)))], tmp_path / "out")
+    assert sorted(file.stem for file in recorded.masks.glob("*.png")) == ["shot_11", "shot_14", "shot_17"]
+    read = read_annotations(recorded.masklets)
+    assert [frame.path for frame in read.frames] == [f"shots.v2/shot_{number}.png" for number in (11, 14, 17)]
+    for frame in read.frames:
+        shown = read_index_png(recorded.masks / frame.name) > 0
+        assert np.array_equal(frame.masks[0].mask if frame.masks else np.zeros_like(shown), shown)
+    write_annotations(read, tmp_path / "again", "masklets")
+    assert [frame.path for frame in read_annotations(tmp_path / "again").frames] == [f.path for f in read.frames]
+
+
+def test_a_single_picture_tracked_as_a_clip_stays_one(model, tmp_path) -> None:
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "still.png")
+    clip = track_to_folder(model, tmp_path / "still.png", [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path / "clip")
+    still = segment_to_folder(model, tmp_path / "still.png", tmp_path / "still", points=[(9, 9)])
+    assert list(read_annotations(clip.masklets).clips) == ["still"]
+    assert [frame.name for frame in read_annotations(still.masklets).stills] == ["still.png"]
 
 
 KILLED = """

@@ -27,8 +27,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Files that count as pictures in a folder, whatever the case of their letters."""
 
-_VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
-"""Files that are now and then handed in where a picture is meant."""
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp")
+)
+"""What videos end in, to tell them from pictures and from names with a dot; any other file is tried as one, too."""
 
 _PAGED = ("TIFF", "PNG", "WEBP")
 """Formats whose pages are pictures in their own right: a JPEG's may be previews, and a GIF is read as a video."""
@@ -131,7 +133,7 @@ def _named_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
-        if path.suffix.lower() not in _VIDEO_SUFFIXES:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"cannot read {path} as a picture: {error}") from error
         raise InputError(
             f"{path} is a video, not a picture; `masklet track` and `masklet everything` take videos, as does "

@@ -1,11 +1,12 @@
 """`masklets.json`: each object's masks through a clip, or on a picture, as COCO run lengths with their scores.
 
-{"format": "masklets", "version": 1, "name": "dog.mp4", "size": [720, 1280], "fps": 29.97, "model": "nano",
- "masks": ["00000.png", ...],
+{"format": "masklets", "version": 1, "kind": "clip", "name": "dog.mp4", "size": [720, 1280], "fps": 29.97,
+ "model": "nano", "masks": ["00000.png", ...], "files": {"0": "frame_1.jpg", ...},
  "objects": [{"id": 1, "frames": [{"frame": 0, "segmentation": {"size": [720, 1280], "counts": "..."},
                                    "area": 5120, "bbox": [x, y, width, height], "presence": 0.99}, ...]}, ...]}
 
-`masks` names the index PNGs written with it into the folder `masks`, where there are any.
+`kind` is "clip" or "picture"; `masks` names the index PNGs written with it into the folder `masks`, where there are
+any; `files`, of a clip whose frames are files, the file of each frame number that has masks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,28 +33,41 @@ if TYPE_CHECKING:
     from masklet.types import Size
 
 
+Kind = Literal["clip", "picture"]
+
+
 class MaskletsWriter:
     """Collects masks frame by frame and writes `masklets.json` when its block is left, by an error or Ctrl-C as well.
 
     Masks wait in a temporary file, so that memory does not grow with the clip, and the finished file takes its place
     in one step: a reader never meets half a file. A frame added again replaces what was there. A block that an error
-    ends before anything was added leaves an earlier file as it is. `index_masks` is for its owner to fill.
+    ends before anything was added leaves an earlier file as it is. `index_masks` and `files` (names by frame number)
+    are for its owner to fill.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, name: str, size: Size, fps: float | None = None, model: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str,
+        size: Size,
+        kind: Kind = "clip",
+        fps: float | None = None,
+        model: str | None = None,
     ) -> None:
-        """path: of the json file; name, size, fps: of the picture or clip; model: the name of what made the masks."""
+        """path: of the json file; name, size, kind, fps: of the picture or clip; model: what made the masks."""
         self._path = Path(path)
         self._header = {
             "format": "masklets",
             "version": 1,
+            "kind": kind,
             "name": name,
             "size": list(size),
             "fps": fps,
             "model": model,
         }
         self.index_masks: list[str] = []
+        self.files: dict[int, str] = {}
         self._places: dict[int, dict[int, int]] = {}
 
     def __enter__(self) -> MaskletsWriter:
@@ -97,7 +111,8 @@ class MaskletsWriter:
 
     def _lines(self) -> Iterator[str]:
         masks = {"masks": self.index_masks} if self.index_masks else {}
-        yield json.dumps(self._header | masks)[:-1] + ', "objects": ['
+        files = {"files": self.files} if self.files else {}
+        yield json.dumps(self._header | masks | files)[:-1] + ', "objects": ['
         objects = ((object_id, places) for object_id, places in sorted(self._places.items()) if places)
         for rank, (object_id, places) in enumerate(objects):
             yield f'{"," if rank else ""}\n{{"id": {object_id}, "frames": ['
@@ -110,15 +125,22 @@ class MaskletsWriter:
 
 
 def read_index_masks(path: str | os.PathLike[str]) -> list[str]:
-    """The names of the index PNGs written with a `masklets.json`; none where it is missing or not one of ours.
+    """The names of the index PNGs written with a `masklets.json`; none where it is missing or not one of ours."""
+    named = (_header(path) or {}).get("masks")
+    names = map(str, named) if isinstance(named, list) else ()
+    return [name for name in names if name.endswith(".png") and name == Path(name).name]
 
-    They are in its first line, so that the file of a long clip is not read whole.
-    """
+
+def is_masklets(path: str | os.PathLike[str]) -> bool:
+    """Whether that is a `masklets.json` of ours."""
+    return _header(path) is not None
+
+
+def _header(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """All but the objects, which is in the first line, so that the file of a long clip is not read whole."""
     try:
         with open(path, encoding="utf-8") as file:
             header = json.loads(file.readline() + "]}")
     except (OSError, ValueError):
-        return []
-    is_ours = isinstance(header, dict) and header.get("format") == "masklets" and isinstance(header.get("masks"), list)
-    names = map(str, header["masks"]) if is_ours else ()
-    return [name for name in names if name.endswith(".png") and name == Path(name).name]
+        return None
+    return header if isinstance(header, dict) and header.get("format") == "masklets" else None

@@ -16,7 +16,16 @@ from masklet.io.palette import write_index_png
 from masklet.model.network import Network
 from masklet.predict.everything import everything
 from masklet.predict.everything_video import MaskletRules, everything_video
-from masklet.predict.record import MASKS, OVERLAY, ClipRecorder, OnFrame, Recorded, remove_index_masks, write_picture
+from masklet.predict.record import (
+    MASKS,
+    OVERLAY,
+    ClipRecorder,
+    OnFrame,
+    Recorded,
+    remove_index_masks,
+    spare_others,
+    write_picture,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ def everything_to_folder(
     picture = read_image(image)
     folder = make_folder(out)
     spare_source(image, folder / "overlay.png", folder / "masks.png")
+    spare_others(folder, folder / "overlay.png", folder / "masks.png")
     found = everything(picture, model, **options)
     recorded = RecordedEverything(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
@@ -50,7 +60,9 @@ def everything_to_folder(
     for number in range(1, len(found) + 1):
         overlay = draw_masks(overlay, (labels == number)[None], [number])
     write_picture(recorded.overlay, overlay)
-    with MaskletsWriter(recorded.masklets, name=Path(image).name, size=found.size, model=model.config.name) as writer:
+    with MaskletsWriter(
+        recorded.masklets, kind="picture", name=Path(image).name, size=found.size, model=model.config.name
+    ) as writer:
         for number, mask in enumerate(found, start=1):
             writer.add(0, number, mask.mask, iou=mask.iou, stability=mask.stability)
     return recorded

@@ -19,7 +19,7 @@ from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
 from masklet.io.images import Pages, read_image
-from masklet.io.masklets import MaskletsWriter, read_index_masks
+from masklet.io.masklets import MaskletsWriter, is_masklets, read_index_masks
 from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
@@ -45,6 +45,8 @@ OVERLAY, MASKS = "overlay.mp4", "masks"
 
 UNFINISHED = ".unfinished"
 """Names the index masks beside it, a line each, until `masklets.json` does: a process that is killed leaves them."""
+
+_WRITTEN_OVER = "{} is not of an earlier run, and would be written over; move it away, or name another folder"
 
 VISIBLE = 0.5
 """Presence above which an object is taken to be visible. Its mask can be empty still, where others cover it."""
@@ -103,11 +105,16 @@ def segment_to_folder(
     ids = list(range(1, len(masks) + 1))
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
+    spare_others(folder, recorded.overlay, recorded.masks)
     remove_index_masks(folder)
     write_index_png(recorded.masks, index_map(masks, ids))
     write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
     with MaskletsWriter(
-        recorded.masklets, name=Path(image).name, size=Size(*array.shape[:2]), model=model.config.name
+        recorded.masklets,
+        kind="picture",
+        name=Path(image).name,
+        size=Size(*array.shape[:2]),
+        model=model.config.name,
     ) as writer:
         for object_id, mask, score in zip(ids, masks, iou, strict=True):
             writer.add(0, object_id, mask, iou=score)
@@ -129,7 +136,7 @@ def track_to_folder(
     source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`; policy: of the session. Whatever
     ends the tracking early (a file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They
     replace an earlier run's results once a frame is done: of the files in `masks`, those that its `masklets.json` names
-    and no others.
+    and no others, where one of which has a name that is needed, nothing is tracked.
 
     Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
     memories as well. Frames of an iterable that are needed again wait in a temporary file.
@@ -172,12 +179,14 @@ class ClipRecorder:
         self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
     ) -> None:
         self.recorded = Recorded(folder / OVERLAY, make_folder(folder / MASKS), folder / "masklets.json")
+        spare_others(folder, self.recorded.overlay)
+        self._spare_others_masks(frames)
         self._frames = frames
         self._prompts = prompts
         self._in_order = in_order
         self._waiting: dict[int, dict[int, tuple[dict[str, Any], float]]] = defaultdict(dict)
         self._writer = MaskletsWriter(
-            self.recorded.masklets, name=Path(frames.name).name, size=frames.size, fps=frames.fps, model=model
+            self.recorded.masklets, name=frames.title, size=frames.size, fps=frames.fps, model=model
         )
         self._video = VideoWriter(self.recorded.overlay, frames.size, frames.fps)
         self._open = ExitStack()
@@ -230,6 +239,16 @@ class ClipRecorder:
         if not self._writer.index_masks:
             remove_index_masks(self.recorded.masklets.parent, but=file.name)
         self._writer.index_masks.append(file.name)
+        if name := self._frames.file_name(frame):
+            self._writer.files[frame] = name
+
+    def _spare_others_masks(self, frames: FrameSource) -> None:
+        """Raise `OutputError` where a file in `masks` that no earlier run wrote has the name of a frame's mask."""
+        earlier = _earlier_masks(self.recorded.masklets.parent)
+        for file in sorted(self.recorded.masks.glob("*.png")):
+            number = frames.number_of(file.stem)
+            if file.name not in earlier and number is not None and frames.label(number) == file.stem:
+                raise OutputError(_WRITTEN_OVER.format(file))
 
     def _note_unfinished(self, name: str) -> None:
         try:
@@ -257,18 +276,32 @@ class ClipRecorder:
         return draw_masks(self._frames[frame], masks, ids, points=points, boxes=boxes)
 
 
+def spare_others(folder: Path, *outputs: Path) -> None:
+    """Raise `OutputError` where one of `outputs` is there already, and `folder` holds no results of an earlier run."""
+    if is_masklets(folder / "masklets.json") or (folder / MASKS / UNFINISHED).is_file():
+        return
+    for output in (*outputs, folder / "masklets.json"):
+        if output.exists():
+            raise OutputError(_WRITTEN_OVER.format(output))
+
+
 def remove_index_masks(folder: Path, but: str | None = None) -> None:
     """Remove the index masks of a clip that an earlier run left in `folder`, which new results replace."""
-    unfinished = folder / MASKS / UNFINISHED
-    killed = unfinished.read_text(encoding="utf-8").splitlines() if unfinished.is_file() else []
-    names = {*read_index_masks(folder / "masklets.json"), *(name for name in killed if name == Path(name).name)}
+    names = _earlier_masks(folder)
     if but is None:
-        unfinished.unlink(missing_ok=True)
+        (folder / MASKS / UNFINISHED).unlink(missing_ok=True)
     for name in names - {but}:
         try:
             (folder / MASKS / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"cannot remove the earlier mask {name}: {error.strerror or error}") from error
+
+
+def _earlier_masks(folder: Path) -> set[str]:
+    """The names of the index masks that earlier runs left in `folder`, those that were killed too."""
+    unfinished = folder / MASKS / UNFINISHED
+    killed = unfinished.read_text(encoding="utf-8").splitlines() if unfinished.is_file() else []
+    return {*read_index_masks(folder / "masklets.json"), *(name for name in killed if name == Path(name).name)}
 
 
 def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, che
 from masklet.io.documents import member, numbers_in, read_json
 from masklet.io.files import files_below
 from masklet.io.formats.ytvis import object_tracks, single_size
-from masklet.io.images import IMAGE_SUFFIXES
-from masklet.io.masklets import MaskletsWriter
+from masklet.io.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from masklet.io.masklets import Kind, MaskletsWriter
 from masklet.io.output import make_folder
 from masklet.types import Size
 
-CAPACITY = Capacity(categories=False, scores=True, names=False)
+CAPACITY = Capacity(categories=False, scores=True)
 FILE_NAME = "masklets.json"
 SCORES = ("score", "iou", "presence")
 """The scores a file may have, the one that is read first."""
@@ -33,7 +33,7 @@ def recognise(path: Path, contents: Any) -> bool:
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
-    """Read a file, or a folder of them; a file named after a picture is a single picture.
+    """Read a file, or a folder of them. A clip is called by its file's or folder's name, without what ends a video's.
 
     Where several are named alike, such as two cameras' `cam.mp4`, the folders they are in become part of the name.
     Raises `InputError` naming the object and frame that are malformed.
@@ -71,8 +71,11 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         size = single_size(name, frames)
         file = path / f"{frames[0].stem if frames[0].clip is None else name}.json"
         make_folder(file.parent)
-        with MaskletsWriter(file, name=name, size=size) as writer:
+        kind: Kind = "picture" if frames[0].clip is None else "clip"
+        with MaskletsWriter(file, kind=kind, name=name, size=size) as writer:
             numbers = _numbers(frames)
+            if kind == "clip":
+                writer.files = {number: frame.name for number, frame in zip(numbers, frames, strict=True)}
             for object_id, track in object_tracks(frames).items():
                 for number, mask in zip(numbers, track, strict=True):
                     scores = {} if mask is None or mask.score is None else {"score": mask.score}
@@ -109,7 +112,18 @@ def _read_frames(file: Path) -> list[Frame]:
             visible = masks[number]  # a frame on which nothing is to be seen is a frame all the same
             if coco.area(rle):
                 visible.append(ObjectMask(object_id, rle, score=score))
-    if Path(name).suffix.lower() in IMAGE_SUFFIXES and masks.keys() <= {0}:
+    if contents.get("kind", _kind_by_name(name, masks)) == "picture":
         return [Frame(name, size, tuple(masks[0]))]
-    clip = Path(name).stem
-    return [Frame(f"{number:05d}.jpg", size, tuple(found), clip) for number, found in sorted(masks.items())]
+    files = contents.get("files", {})
+    if not isinstance(files, dict) or not all(isinstance(called, str) for called in files.values()):
+        raise InputError(f'{file}: files must name each frame\'s file, as in {{"0": "a.jpg"}}; got {files!r:.60}')
+    clip = Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES else name
+    return [
+        Frame(files.get(str(number), f"{number:05d}.jpg"), size, tuple(found), clip)
+        for number, found in sorted(masks.items())
+    ]
+
+
+def _kind_by_name(name: str, frames: Collection[int]) -> Kind:
+    """What a file is of that does not say, as those of the first version."""
+    return "picture" if Path(name).suffix.lower() in IMAGE_SUFFIXES and set(frames) <= {0} else "clip"
