@@ -9,11 +9,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from masklet.errors import InputError
 from masklet.io import frame_source
 from masklet.io.frames import BrokenVideo, open_frames
+from masklet.io.images import read_image
 from masklet.io.video_file import VideoFile
+from masklet.types import Size
 from odd_clips import cut_off, decoded, moving_square, write_clip
 
 KINDS = [
@@ -74,6 +77,24 @@ def test_a_turned_phone_gives_upright_frames(tmp_path, rotation) -> None:
     upright = np.rot90(decoded(path)[4], rotation // 90)
     assert tuple(frames.size) == upright.shape[:2]
     np.testing.assert_array_equal(frames[4], upright)
+
+
+def test_a_camera_s_jpegs_in_a_video_are_turned_as_their_exif_says(tmp_path) -> None:
+    """Side data of a kind that PyAV does not know; a `ValueError` it was."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with av.open(str(tmp_path / "timelapse.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number, frame in enumerate(moving_square(3)):
+            Image.fromarray(frame).save(tmp_path / "shot.jpg", exif=exif)
+            packet = av.Packet((tmp_path / "shot.jpg").read_bytes())
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, number, number, True
+            packet.time_base = Fraction(1, 5)
+            container.mux(packet)
+    frames = open_frames(tmp_path / "timelapse.avi")
+    assert (len(frames), frames.size) == (3, Size(64, 48))
+    np.testing.assert_allclose(frames[2].astype(int), read_image(tmp_path / "shot.jpg"), atol=4)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,10 @@ def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     Of its matrix, column x of a stored pixel goes to a * x + c * y of the picture shown, its row y to b * x + d * y.
     """
     picture: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV stops at kinds that it does not know, such as a camera's EXIF; the angle it still has
+        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
     if matrix is None:
         return picture
     a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
