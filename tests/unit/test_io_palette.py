@@ -70,6 +70,15 @@ def test_unreadable_and_coloured_files_are_named(tmp_path) -> None:
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("numbers", [(1, 70001), (-1, 3)])
+def test_numbers_of_32_bits_do_not_wrap_around(tmp_path, numbers) -> None:
+    Image.fromarray(np.array([numbers], np.int32)).save(tmp_path / "labels.tif")
+    with pytest.raises(InputError, match=rf"labels\.tif holds the numbers {numbers[0]} to {numbers[1]}"):
+        read_index_png(tmp_path / "labels.tif")
+    Image.fromarray(np.array([[0, 40000]], np.int32)).save(tmp_path / "labels.tif")
+    assert read_index_png(tmp_path / "labels.tif").tolist() == [[0, 40000]]
+
+
 def test_a_folder_that_is_not_there_is_an_output_error(tmp_path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write_index_png(tmp_path / "nowhere" / "mask.png", np.zeros((2, 2), np.uint8))

@@ -166,3 +166,23 @@ def test_of_a_cut_out_what_is_opaque_is_the_object(tmp_path, mode) -> None:
     picture.putalpha(255)
     picture.save(tmp_path / "opaque.png")
     assert read_mask(tmp_path / "opaque.png", 1).all()
+
+
+def test_objects_told_apart_by_colours_are_not_taken_for_one(tmp_path) -> None:
+    """An index mask that a program saved in colours: all objects together were every one of them."""
+    index = np.zeros((40, 60), np.uint8)
+    index[4:14, 4:14], index[20:36, 20:50] = 1, 2
+    write_index_png(tmp_path / "index.png", index)
+    Image.open(tmp_path / "index.png").convert("RGB").save(tmp_path / "colours.png")
+    with pytest.raises(PromptError, match=r"colours\.png has several colours, one for each object"):
+        read_mask(tmp_path / "colours.png", 1)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 200, 40)])
+@pytest.mark.parametrize("name", ["mask.png", "mask.jpg"])
+def test_a_single_colour_is_an_object_soft_edges_and_all(tmp_path, colour, name) -> None:
+    inside = np.zeros((40, 60), bool)
+    inside[8:32, 10:50] = True
+    Image.fromarray(inside[..., None] * np.uint8(colour)).save(tmp_path / name, quality=60)
+    found = read_mask(tmp_path / name, 1)
+    assert (found & inside).sum() / (found | inside).sum() > 0.95

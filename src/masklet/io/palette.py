@@ -21,6 +21,15 @@ MIDDLE_VALUES = 8
 FEWEST_SHADES = 3
 """A mask with fewer is taken at its word: a band of doubt around an object lies between two values, too."""
 
+DARK = 64
+"""Brightness below which a pixel's colour says nothing."""
+
+OTHER_COLOUR = 0.4
+"""Difference in a channel, of the brightest one, that makes another colour."""
+
+RARE = 0.01
+"""Share of the pixels that are not dark, of which fewer make no colour of a picture."""
+
 SHADED = 0.6
 """Share of the pixels with middle values, or of these values, that shades in no index mask."""
 
@@ -75,7 +84,7 @@ def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[
             if image.mode in ("P", "L"):
                 return np.array(image)
             if image.mode.startswith("I"):
-                return np.array(image).astype(np.uint16)
+                return _as_uint16(np.array(image), path)
             mode = image.mode
     except FileNotFoundError as error:
         raise InputError(f"no such mask: {path}") from error
@@ -84,6 +93,16 @@ def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[
     raise InputError(
         f"{path} is a {mode} picture, not an index mask: its pixels must be object numbers (palette or grey PNG)"
     )
+
+
+def _as_uint16(numbers: NDArray[np.integer], path: Path) -> NDArray[np.uint16]:
+    """Numbers of 32 bits, as microscopes' label pictures have them, which must not wrap around."""
+    if numbers.min() < 0 or numbers.max() > 65535:
+        raise InputError(
+            f"{path} holds the numbers {numbers.min()} to {numbers.max()}; objects are numbered from 1 to 65535, so "
+            "number them anew (scikit-image's relabel_sequential does)"
+        )
+    return numbers.astype(np.uint16)
 
 
 def _shows_brightness(image: Image.Image) -> bool:
@@ -117,3 +136,17 @@ def is_shaded(mask: NDArray[Any]) -> bool:
         return bool(share_of_pixels > SHADED_THROUGHOUT)
     share_of_values = np.mean(2 * between > pixels[middle])
     return bool(max(share_of_pixels, share_of_values) > SHADED)
+
+
+def has_several_colours(picture: NDArray[np.uint8]) -> bool:
+    """Whether an RGB picture [H W 3] has areas of different colours besides black, however bright each pixel is.
+
+    What few pixels have, as along the edges of a JPEG, does not count.
+    """
+    bright = picture[picture.max(-1) >= DARK].astype(np.float32)
+    if not len(bright):
+        return False
+    colours = bright / bright.max(-1, keepdims=True)
+    usual = np.median(colours, axis=0)
+    others = (np.abs(colours - usual).max(-1) > OTHER_COLOUR).sum()
+    return bool(others >= max(2, RARE * len(colours)))

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image
-from masklet.io.palette import is_shaded, read_index_png
+from masklet.io.palette import has_several_colours, is_shaded, read_index_png
 from masklet.ops.masks import MAX_OBJECT_ID
 from masklet.types import Prompt
 
@@ -123,13 +123,24 @@ def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
 
 
 def _bright_or_opaque(path: Path) -> NDArray[np.bool_]:
-    """The opaque part of a cut-out [H, W]; of a picture that is opaque everywhere, the brighter half of the range."""
-    brightness: NDArray[np.uint8] = read_image(path).max(-1)  # which says what is wrong
+    """The opaque part of a cut-out [H, W]; of a picture that is opaque everywhere, the brighter half of the range.
+
+    Raises `PromptError` for one of several colours, as which object has which is not said.
+    """
+    picture: NDArray[np.uint8] = read_image(path)  # which says what is wrong
     with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image)
-        alpha = np.asarray(upright.getchannel("A")) if upright.mode in ("RGBA", "LA") else brightness
-    is_cut_out = alpha.min() < OPAQUE <= alpha.max()
-    return (alpha if is_cut_out else brightness) >= OPAQUE
+        if upright.mode in ("RGBA", "LA"):
+            alpha = np.asarray(upright.getchannel("A"))
+            if alpha.min() < OPAQUE <= alpha.max():
+                return alpha >= OPAQUE
+    if has_several_colours(picture):
+        raise PromptError(
+            f"{path} has several colours, one for each object or a photograph's; give a mask of one object, white on "
+            "black, or object numbers as pixel values (a PNG with a palette, or grey)"
+        )
+    brightest: NDArray[np.uint8] = picture.max(-1)
+    return brightest >= OPAQUE
 
 
 def _placed(item: Any, path: Path, place: int) -> PlacedPrompt:
