@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,7 +27,7 @@ from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import segment_to_folder, track_to_folder
 from masklet.tracking.policy import TrackingPolicy
 from masklet.types import Prompt, Size
-from odd_clips import moving_square
+from odd_clips import moving_square, write_clip
 from tiny import tiny_model
 
 
@@ -155,6 +156,23 @@ def test_results_of_a_folder_of_pictures_name_its_files(model, tmp_path) -> None
     assert [frame.path for frame in read_annotations(tmp_path / "again").frames] == [f.path for f in read.frames]
 
 
+def test_frames_of_a_clip_whose_rate_varies_keep_their_times(model, tmp_path) -> None:
+    """As phones and screen recorders write them; the overlay would run out of step with the clip."""
+    times = [0, 100, 200, 300, 3500, 3600, 3700]
+    clip = write_clip(tmp_path / "screen.mp4", moving_square(7), times=times)
+    recorded = track_to_folder(model, clip, [PlacedPrompt(1, 1, Prompt.of((9, 9)))], tmp_path / "out")
+    with av.open(str(recorded.overlay)) as container:
+        shown = [frame.time for frame in container.decode(video=0)]
+    assert shown == pytest.approx([(time - times[1]) / 1000 for time in times[1:]], abs=0.002)
+    told = json.loads(recorded.masklets.read_text())["times"]
+    assert told == {str(number): pytest.approx(times[number] / 1000, abs=0.002) for number in range(1, 7)}
+    even = write_clip(tmp_path / "even.mp4", moving_square(3))
+    recorded = track_to_folder(model, even, [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path / "even")
+    with av.open(str(recorded.overlay)) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx([0, 1 / 24, 2 / 24], abs=0.002)
+    assert "times" not in json.loads(recorded.masklets.read_text())
+
+
 def test_a_single_picture_tracked_as_a_clip_stays_one(model, tmp_path) -> None:
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "still.png")
     clip = track_to_folder(model, tmp_path / "still.png", [PlacedPrompt(0, 1, Prompt.of((9, 9)))], tmp_path / "clip")
@@ -167,7 +185,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 sys.path[:0] = sys.argv[2:]
-from odd_clips import moving_square
+from odd_clips import moving_square, write_clip
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import track_to_folder
 from masklet.types import Prompt

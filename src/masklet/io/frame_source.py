@@ -95,6 +95,11 @@ class FrameSource(ABC):
         """The name of the file that a frame is, if each has one of its own."""
         return None
 
+    def time(self, number: int) -> float | None:
+        """When a frame is shown, in seconds from the first, where that is not as `fps` tells: in videos whose rate
+        varies, as those of phones and screen recorders do."""
+        return None
+
     def number_of(self, label: str) -> int | None:
         """The frame that files of that name, without suffix, are made from; None where there is none."""
         return int(label) if label.isdecimal() else None

@@ -6,7 +6,8 @@
                                    "area": 5120, "bbox": [x, y, width, height], "presence": 0.99}, ...]}, ...]}
 
 `kind` is "clip" or "picture"; `masks` names the index PNGs written with it into the folder `masks`, where there are
-any; `files`, of a clip whose frames are files, the file of each frame number that has masks.
+any. By frame number, `files` names the file of each frame that has masks, where frames are files, and `times` tells the
+second at which it is shown, where a video's rate varies: `fps` is the mean.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MaskletsWriter:
 
     Masks wait in a temporary file, so that memory does not grow with the clip, and the finished file takes its place
     in one step: a reader never meets half a file. A frame added again replaces what was there. A block that an error
-    ends before anything was added leaves an earlier file as it is. `index_masks` and `files` (names by frame number)
+    ends before anything was added leaves an earlier file as it is. `index_masks`, `files` and `times` (by frame number)
     are for its owner to fill.
     """
 
@@ -68,6 +69,7 @@ class MaskletsWriter:
         }
         self.index_masks: list[str] = []
         self.files: dict[int, str] = {}
+        self.times: dict[int, float] = {}
         self._places: dict[int, dict[int, int]] = {}
 
     def __enter__(self) -> MaskletsWriter:
@@ -110,9 +112,11 @@ class MaskletsWriter:
             self._waiting.close()
 
     def _lines(self) -> Iterator[str]:
-        masks = {"masks": self.index_masks} if self.index_masks else {}
-        files = {"files": self.files} if self.files else {}
-        yield json.dumps(self._header | masks | files)[:-1] + ', "objects": ['
+        lists = {"masks": self.index_masks, "files": self.files, "times": self.times}
+        yield (
+            json.dumps(self._header | {name: entries for name, entries in lists.items() if entries})[:-1]
+            + ', "objects": ['
+        )
         objects = ((object_id, places) for object_id, places in sorted(self._places.items()) if places)
         for rank, (object_id, places) in enumerate(objects):
             yield f'{"," if rank else ""}\n{{"id": {object_id}, "frames": ['

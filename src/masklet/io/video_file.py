@@ -40,12 +40,16 @@ class VideoFile(FrameSource):
         except StopIteration:
             raise InputError(f"cannot read {self._path} as a video: not one frame of it can be decoded") from None
         super().__init__(self._path, Size(*first.shape[:2]), self._index.fps)
+        self._times = self._index.uneven_times
         self._next = 1
         self._keep(0, first)
 
     def __len__(self) -> int:
         """Frames the file should have: those past a break count too, and raise `BrokenVideo` when read."""
         return self._index.num_frames
+
+    def time(self, number: int) -> float | None:
+        return None if self._times is None else self._times[number]
 
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number >= len(self):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
 
+MAX_UNEVENNESS = 1.0
+"""In frames: by so much a frame is shown early or late in a video whose rate does not vary. Containers round times."""
+
 _MATROSKA_SLACK = 0.25
 
 
@@ -23,14 +26,24 @@ class VideoIndex:
     """The frames of one file.
 
     num_frames: how many it should have, more than can be decoded where it breaks off; fps: the mean, None if unknown;
-    times: when each intact frame is shown, ascending, in the stream's time base, or None where only counting decoded
-    frames tells their numbers; starts: the frames at which decoding can begin, ascending from 0.
+    times: when each intact frame is shown, ascending, in the stream's time base of `tick` seconds, or None where only
+    counting decoded frames tells their numbers; starts: the frames at which decoding can begin, ascending from 0.
     """
 
     num_frames: int
     fps: float | None
     times: Sequence[int] | None
     starts: Sequence[int]
+    tick: float
+
+    @property
+    def uneven_times(self) -> list[float] | None:
+        """When each frame is shown, in seconds from the first; None where that is as `fps` tells, or not known."""
+        if self.times is None or not self.fps:
+            return None
+        seconds = [(time - self.times[0]) * self.tick for time in self.times]
+        is_even = all(abs(time * self.fps - number) < MAX_UNEVENNESS for number, time in enumerate(seconds))
+        return None if is_even else seconds
 
     def start_for(self, number: int) -> int:
         """The last frame not after `number` at which decoding can begin."""
@@ -68,15 +81,16 @@ def index_video(path: str) -> VideoIndex:
         stream = video_stream(container, path)
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate else None
+        tick = float(stream.time_base or 0)
         scan = _scan(container, stream)
         missing = _missing(path, container, stream, scan, fps)
         trusted = _trusts_times(container, stream, scan.packets)
     if trusted:
         times, starts = _shown(scan.packets)
         if times and times[0] == _first_time(path):
-            return VideoIndex(len(times) + missing, fps, times, starts)
+            return VideoIndex(len(times) + missing, fps, times, starts, tick)
     count, damaged = _count(path)
-    return VideoIndex(count + max(missing, int(damaged)), fps, None, [0])
+    return VideoIndex(count + max(missing, int(damaged)), fps, None, [0], tick)
 
 
 def video_stream(container: InputContainer, path: str) -> av.VideoStream:

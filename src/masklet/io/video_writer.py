@@ -25,8 +25,11 @@ DEFAULT_FPS = 24.0
 
 # Constant quality: visually lossless for H.264, near it for the older MPEG-4. A key frame every 48 frames begins a
 # fragment: as the file is written in fragments until it is finished, a full disk leaves all but the last readable.
+# Without negative offsets, frames that are stored out of order would make the clip begin two frames late.
+_FLAGS = {"movflags": "+hybrid_fragmented+negative_cts_offsets"}
 _ENCODERS = {"libx264": {"crf": "18", "preset": "fast", "g": "48"}, "mpeg4": {"qscale": "3", "g": "48"}}
 _ITU709 = 1
+_TICK = Fraction(1, 1000)  # seconds; of clips whose rate varies
 
 
 class VideoWriter:
@@ -43,14 +46,17 @@ class VideoWriter:
         self._size = size
         self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
         self._output: tuple[OutputContainer, av.VideoStream] | None = None
+        self._begins: float | None = None
+        self._shown = -1
 
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append one frame.
+    def write(self, frame: NDArray[np.uint8], time: float | None = None) -> None:
+        """Append one frame; time: when it is shown, in seconds from anywhere, for clips whose rate varies.
 
-        Raises `InputError` for another size or type, `OutputError` where it cannot be written: that is the end of it.
+        Either all frames have a time or none. Raises `InputError` for another size or type, `OutputError` where it
+        cannot be written: that is the end of it.
         """
         height, width = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
@@ -61,8 +67,12 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(even, format="rgb24")
         try:
             if self._output is None:
+                self._begins = time
                 self._output = self._open()
             container, stream = self._output
+            if time is not None and self._begins is not None:
+                self._shown = max(self._shown + 1, round((time - self._begins) / _TICK))
+                picture.pts, picture.time_base = self._shown, _TICK
             container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=_ITU709)))
         except (av.FFmpegError, OSError) as error:
             self._abandon()
@@ -91,10 +101,14 @@ class VideoWriter:
     def _open(self) -> tuple[OutputContainer, av.VideoStream]:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         height, width = self._size
-        container = av.open(self._path, "w", format="mp4", options={"movflags": "+hybrid_fragmented"})
+        container = av.open(
+            self._path, "w", format="mp4", options={"movflags": "+hybrid_fragmented+negative_cts_offsets"}
+        )
         stream = cast("av.VideoStream", container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder]))
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        if self._begins is not None:
+            stream.codec_context.time_base = _TICK
         context = stream.codec_context  # with all three unset, players guess by the size, and tint small clips
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
         return container, stream

@@ -227,7 +227,7 @@ class ClipRecorder:
         try:
             self._note_unfinished(file.name)
             write_index_png(file, index)
-            self._video.write(picture)
+            self._video.write(picture, self._frames.time(frame))
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
                 self._writer.add(frame, object_id, mask, presence=presence)
                 if presence <= VISIBLE:
@@ -241,6 +241,8 @@ class ClipRecorder:
         self._writer.index_masks.append(file.name)
         if name := self._frames.file_name(frame):
             self._writer.files[frame] = name
+        if (time := self._frames.time(frame)) is not None:
+            self._writer.times[frame] = round(time, 3)
 
     def _spare_others_masks(self, frames: FrameSource) -> None:
         """Raise `OutputError` where a file in `masks` that no earlier run wrote has the name of a frame's mask."""
