@@ -11,9 +11,10 @@ from PIL import Image
 
 from masklet.errors import InputError
 from masklet.eval.layouts import object_ranges, open_clips
+from masklet.eval.running import ModelChoice
 from masklet.eval.scoring import ObjectScores, score_clip
 from masklet.eval.submission import check_submission, pack_submission
-from masklet.eval.vos import MaskScores
+from masklet.eval.vos import MaskScores, VosRun, vos_report
 from masklet.io.palette import write_index_png
 
 SIZE = (20, 30)
@@ -98,17 +99,59 @@ def test_sav_counts_from_a_prediction_that_is_too_early(tmp_path):
     assert (found.frames, found.j) == ((1, 2, 3, 4), (0, 1, 1, 1))
 
 
-def test_lvos_counts_over_each_objects_range(tmp_path):
+def lvos(root: Path) -> Path:
+    """LVOS's folders: one clip, of which every fifth frame is annotated, and whose second object comes late."""
     masks = {5 * place: index_of(1, 2) if place > 1 else index_of(1) for place in range(6)}
-    write_masks(tmp_path / "truth/Annotations/clip", masks, width=8)
-    write_pictures(tmp_path / "truth/JPEGImages/clip", 26, width=8)
+    write_masks(root / "Annotations/clip", masks, width=8)
+    write_pictures(root / "JPEGImages/clip", 26, width=8)
     ranges = {"1": {"start": "00000000", "end": "00000025"}, "2": {"start": "00000010", "end": "00000020"}}
-    objects = {number: {"frame_range": span} for number, span in ranges.items()}
-    (tmp_path / "truth/valid_meta.json").write_text(json.dumps({"videos": {"clip": {"objects": objects}}}))
+    told = {"valid_meta": {number: {"frame_range": span} for number, span in ranges.items()}}
+    told["valid_expression_meta"] = {number: {"caption": "a block"} for number in ranges}
+    for name, objects in told.items():
+        (root / f"{name}.json").write_text(json.dumps({"videos": {"clip": {"objects": objects}}}))
+    return root
+
+
+def test_lvos_counts_over_each_objects_range(tmp_path):
+    truth = lvos(tmp_path / "truth")
     write_masks(tmp_path / "predicted/clip", dict.fromkeys(range(0, 26, 5), index_of(1, 2)), width=8)
-    first, second = score(tmp_path / "truth", tmp_path / "predicted")
+    first, second = score(truth, tmp_path / "predicted")
     assert first.frames == (0, 5, 10, 15, 20), "numbers in the clip, of which every fifth frame is annotated"
     assert second.frames == (10, 15)
+
+
+@pytest.mark.parametrize("masks", ["Annotations", "Annotations/clip"])
+def test_lvos_is_recognised_by_its_masks_alone(tmp_path, masks):
+    truth = lvos(tmp_path / "truth")
+    data = open_clips(truth / masks)
+    assert data.layout == "lvos"
+    assert object_ranges(data.root) == {"clip": {1: (0, 25), 2: (10, 20)}}
+
+
+def test_lvos_without_its_ranges_is_not_scored_by_another_rule(tmp_path):
+    truth = lvos(tmp_path / "truth")
+    write_masks(tmp_path / "predicted/clip", dict.fromkeys(range(0, 26, 5), index_of(1, 2)), width=8)
+    (truth / "valid_meta.json").unlink()
+    with pytest.raises(InputError, match=r"object 1 of clip clip .* no \*_meta\.json .* part of LVOS's download"):
+        score(truth, tmp_path / "predicted")
+    with pytest.raises(InputError, match="part of LVOS's download"):
+        VosRun(open_clips(truth), ModelChoice("never loaded"), tmp_path / "out")("clip")
+
+
+def test_youtube_vos_is_recognised_by_its_masks_alone(tmp_path):
+    write_masks(tmp_path / "Annotations/clip", {0: index_of(1), 3: index_of(2)})
+    (tmp_path / "meta.json").write_text(json.dumps({"videos": {"clip": {"objects": {}}}}))
+    assert open_clips(tmp_path / "Annotations").layout == "youtube-vos"
+
+
+def test_objects_that_davis_does_not_count_are_named(tmp_path):
+    masks = {frame: index_of(1, 2) if frame > 1 else index_of(1) for frame in range(5)}
+    write_masks(tmp_path / "truth/clip", masks)
+    write_masks(tmp_path / "predicted/clip", masks)
+    measure = MaskScores(open_clips(tmp_path / "truth"), tmp_path / "predicted")
+    report = vos_report("", measure.settings, {"clip": measure("clip")}, 0)
+    assert [row.name for row in report.rows] == ["clip/1"]
+    assert report.settings["objects not on their clip's first frame, not counted"] == "clip/2"
 
 
 def test_the_validation_list_is_taken_where_there_is_one(tmp_path):

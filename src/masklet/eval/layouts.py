@@ -31,6 +31,9 @@ LAYOUTS: dict[str, Counting] = {
 }
 """Every layout by name, with its rule of counting."""
 
+LVOS_META = "*_meta.json"
+"""The files that LVOS is known by, one of which has each object's range of frames."""
+
 SPLITS = (
     "ImageSets/2017/val.txt",
     "ImageSets/480p/val.txt",
@@ -104,18 +107,26 @@ def open_clips(root: str | Path, layout: str | None = None, names: Sequence[str]
 
 
 def object_ranges(root: Path) -> dict[str, dict[int, tuple[int, int]]]:
-    """LVOS's first and last frame number of each object of each clip, from `*_meta.json`; empty without that file."""
-    for path in sorted(root.glob("*_meta.json")):
-        videos = read_json(path).get("videos", {})
-        return {
-            clip: {
-                int(number): (int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"]))
-                for number, entry in video["objects"].items()
+    """LVOS's first and last frame number of each object of each clip, from `*_meta.json`; empty without such a file.
+
+    The download has more than one: `train_expression_meta.json` tells what the objects are called, and no ranges.
+    """
+    ranges: dict[str, dict[int, tuple[int, int]]] = {}
+    for path in _meta_files(root, LVOS_META):
+        for clip, video in read_json(path).get("videos", {}).items():
+            ranges.setdefault(clip, {}).update(
+                (int(number), (int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])))
+                for number, entry in video.get("objects", {}).items()
                 if "frame_range" in entry
-            }
-            for clip, video in videos.items()
-        }
-    return {}
+            )
+    return ranges
+
+
+def _meta_files(root: Path, pattern: str) -> list[Path]:
+    """A benchmark's files of a pattern: in the root, or beside `Annotations` where that or a clip in it is the root."""
+    here = root.absolute()
+    places = (root, *(folder.parent for folder in (here, here.parent) if folder.name == MASK_FOLDER))
+    return next((found for place in places if (found := sorted(place.glob(pattern)))), [])
 
 
 def _roots(root: Path) -> tuple[Path | None, Path]:
@@ -146,9 +157,9 @@ def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) ->
     folder = next(iter(folders.values()))
     if any(path.is_dir() for path in folder.glob("[!.]*")):
         return "sav"
-    if any(root.glob("*_meta.json")):
+    if _meta_files(root, LVOS_META):
         return "lvos"
-    if (root / "meta.json").is_file() and "videos" in read_json(root / "meta.json"):
+    if any("videos" in read_json(path) for path in _meta_files(root, "meta.json")):
         return "youtube-vos"
     masks = sorted(folder.glob("[!.]*.png"))
     if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.eval.layouts import Counting
+from masklet.eval.layouts import LVOS_META, Counting
 from masklet.eval.metrics import Statistics, boundary_f, region_j, statistics
 from masklet.eval.truth import AnnotatedClip, IndexClip, read_objects
 
@@ -113,13 +113,11 @@ def score_clip(
 ) -> list[ObjectScores]:
     """J and F of every object of a clip, for the predictions in `folder`.
 
-    ranges: LVOS's first and last frame number of each object. Raises `InputError` as `PredictedMasks` does.
+    ranges: LVOS's first and last frame number of each object. Raises `InputError` as `counted_frames` and
+    `PredictedMasks` do.
     """
+    counted = counted_frames(clip, counting, ranges)
     predicted = PredictedMasks(clip, folder)
-    counted = {
-        object_id: counted_frames(clip, object_id, counting, (ranges or {}).get(object_id))
-        for object_id in counted_objects(clip, counting)
-    }
     values: dict[int, list[tuple[int, float, float]]] = {object_id: [] for object_id in counted}
     for frame in clip.annotated:
         for object_id in (number for number, frames in counted.items() if frame in frames):
@@ -139,18 +137,27 @@ def counted_objects(clip: AnnotatedClip, counting: Counting) -> tuple[int, ...]:
 
 
 def counted_frames(
-    clip: AnnotatedClip, object_id: int, counting: Counting, span: tuple[int, int] | None = None
-) -> set[int]:
-    """The frames on which an object may count.
+    clip: AnnotatedClip, counting: Counting, ranges: dict[int, tuple[int, int]] | None = None
+) -> dict[int, set[int]]:
+    """For each object that counts, the frames on which it may.
 
     "davis": all annotated ones but the first and the last. "first-seen": the same, and of these only those from the
     first on which the object is in the truth or in the prediction, as `score_clip` finds on its way (the official
-    `sav_dataset/utils/sav_benchmark.py`). "lvos": from the first frame of the object's range, or on which it is seen,
-    up to and without the last (the official `lvos-evaluation`). span: numbers of the range's first and last frame.
+    `sav_dataset/utils/sav_benchmark.py`). "lvos": from the first frame of the object's range up to and without the last
+    (the official `lvos-evaluation`). ranges: of each object, the numbers of its range's first and last frame. Raises
+    `InputError` where LVOS's are missing.
     """
-    frames = clip.annotated_for(object_id)
+    objects = counted_objects(clip, counting)
     if counting != "lvos":
-        return set(frames[1:-1])
-    numbers = {frame: int(clip.names[frame]) for frame in frames}
-    first, last = span or (numbers[clip.first_frame(object_id)], numbers[frames[-1]])
-    return {frame for frame, number in numbers.items() if first <= number < last}
+        return {object_id: set(clip.annotated_for(object_id)[1:-1]) for object_id in objects}
+    return {object_id: _frames_in_range(clip, object_id, (ranges or {}).get(object_id)) for object_id in objects}
+
+
+def _frames_in_range(clip: AnnotatedClip, object_id: int, span: tuple[int, int] | None) -> set[int]:
+    if span is None:
+        raise InputError(
+            f"object {object_id} of clip {clip.name} has no range of frames: there is no {LVOS_META} that tells it; "
+            "that file is part of LVOS's download, lay it beside the folder Annotations"
+        )
+    first, last = span
+    return {frame for frame in clip.annotated_for(object_id) if first <= int(clip.names[frame]) < last}

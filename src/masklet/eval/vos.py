@@ -18,7 +18,7 @@ from masklet.eval.layouts import Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
-from masklet.eval.scoring import ObjectScores, score_clip
+from masklet.eval.scoring import ObjectScores, counted_frames, counted_objects, score_clip
 from masklet.eval.truth import stamp_of
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
@@ -67,9 +67,14 @@ class MaskScores(Measure):
 
     def __call__(self, item: str) -> dict[str, Any]:
         """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""
-        ranges = object_ranges(self.truth.root) if self.truth.counting == "lvos" else {}
-        scores = score_clip(self.truth.clip(item), self.folder(item), self.truth.counting, ranges.get(item))
-        return {"objects": [found.to_json() for found in scores]}
+        clip, counting, ranges = self.truth.clip(item), self.truth.counting, self.ranges(item)
+        scores = score_clip(clip, self.folder(item), counting, ranges)
+        late = sorted(set(clip.object_ids) - set(counted_objects(clip, counting)))
+        return {"objects": [found.to_json() for found in scores], "late": late}
+
+    def ranges(self, item: str) -> dict[int, tuple[int, int]] | None:
+        """Of each object of a clip of LVOS, the numbers of the first and last frame on which it counts."""
+        return object_ranges(self.truth.root).get(item) if self.truth.counting == "lvos" else None
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,15 @@ class VosRun(ModelMeasure):
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""
         clip = self.data.clip(item)
+        if clip.has_truth:  # before the long work, for it may find that something is missing
+            counted_frames(clip, self.data.counting, self.scores.ranges(item))
         folder = self.scores.folder(item)
         partial = make_folder(folder.with_name(f".{item}.part"))
         with self.model.loaded() as model:
             track_clip(model, clip, self.prompt, partial, layered=self.data.layout == "sav")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        return self.scores(item) if clip.has_truth else {"objects": []}
+        return self.scores(item) if clip.has_truth else {"objects": [], "late": []}
 
 
 def track_clip(model: Any, clip: AnnotatedClip, prompt: str, folder: Path, *, layered: bool) -> None:
@@ -163,6 +170,9 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     unscored = [clip for clip, result in results.items() if not result["objects"]]
     if unscored:
         counts["clips without truth to score"] = ", ".join(unscored)
+    late = [f"{clip}/{object_id}" for clip, result in results.items() for object_id in result["late"]]
+    if late:
+        counts["objects not on their clip's first frame, not counted"] = ", ".join(late)
     return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
 
 
