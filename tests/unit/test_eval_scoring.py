@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +275,19 @@ def test_a_submission_is_checked_and_packed(tmp_path):
     write_masks(predicted / "clip", dict.fromkeys(range(4), index_of(2)))
     assert check_submission(data, predicted) == []
     assert pack_submission(data, predicted, tmp_path / "out.zip") == 4
+
+
+@pytest.mark.parametrize(
+    ("layout", "around"),
+    [("youtube-vos", "Annotations/"), ("lvos", "Annotations/"), ("mose", ""), ("davis2017", "")],
+)
+def test_a_submission_is_laid_out_as_its_server_wants_it(tmp_path, layout, around):
+    write_masks(tmp_path / "data/Annotations/clip", {0: index_of(1)})
+    write_pictures(tmp_path / "data/JPEGImages/clip", 2)
+    write_masks(tmp_path / "predicted/clip", dict.fromkeys(range(2), index_of(1)))
+    pack_submission(open_clips(tmp_path / "data", layout), tmp_path / "predicted", tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.namelist() == [f"{around}clip/00000.png", f"{around}clip/00001.png"]
 
 
 def test_figures_of_clips_equal_the_official_ones(shared_dir):

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masklet.errors import InputError, OutputError
+from masklet.io.davis import MASK_FOLDER
 from masklet.io.output import make_folder
 from masklet.io.palette import read_index_png
 
 if TYPE_CHECKING:
     from masklet.eval.layouts import Dataset
     from masklet.eval.truth import AnnotatedClip
+
+ZIP_FOLDERS = {"lvos": MASK_FOLDER, "youtube-vos": MASK_FOLDER}
+"""By layout, the folder that a server wants around the clips' folders; the others want none."""
 
 MAX_PROBLEMS_A_CLIP = 3
 """More of one clip are most often the same mistake again."""
@@ -43,19 +47,20 @@ def check_submission(data: Dataset, predicted: Path) -> list[str]:
 
 
 def pack_submission(data: Dataset, predicted: Path, path: Path) -> int:
-    """Pack checked predictions as a zip file and return how many files it holds.
+    """Pack checked predictions as a zip file and return how many files it holds, laid out as the server wants them.
 
     Raises `InputError` with the first problem where `check_submission` finds any, `OutputError`.
     """
     problems = check_submission(data, predicted)
     if problems:
         raise InputError(f"{predicted} cannot be sent, it has {len(problems)} problems; the first: {problems[0]}")
+    folder = ZIP_FOLDERS.get(data.layout, "")
     files = [file for clip in data.clips for file in sorted((predicted / clip.name).rglob("*.png"))]
     make_folder(path.parent)
     try:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for file in files:
-                archive.write(file, file.relative_to(predicted))
+                archive.write(file, folder / file.relative_to(predicted))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
     return len(files)
