@@ -97,6 +97,16 @@ def test_vos_in_one_command(davis, model, tmp_path, capsys):
     assert written.shape == SIZE and set(np.unique(written)) <= {0, 1, 2}
 
 
+def test_objects_that_do_not_count_do_not_take_pixels(model, tmp_path):
+    write_clip(tmp_path / "data", "alpha", late=3)
+    assert run("vos", "--data", tmp_path / "data", "--model", model, "--out", tmp_path / "out", "--quiet") == 0
+    written = [read_index_png(path) for path in sorted(tmp_path.glob("out/predictions/alpha/*.png"))]
+    assert len(written) == NUM_FRAMES and not any((index == 2).any() for index in written)
+    report = figures(tmp_path / "out")
+    assert [row["name"] for row in report["rows"]] == ["alpha/1"]
+    assert report["settings"]["objects not on their clip's first frame, not counted"] == "alpha/2"
+
+
 def test_two_processes_and_a_broken_run_give_the_same_figures(davis, model, tmp_path):
     common = ("vos", "--data", davis, "--model", model, "--prompt", "3-click", "--quiet")
     assert run(*common, "--out", tmp_path / "one", "--processes", 1) == 0

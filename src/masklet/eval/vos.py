@@ -25,6 +25,8 @@ from masklet.io.palette import write_index_png
 from masklet.tracking.policy import TrackingPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from masklet.eval.truth import AnnotatedClip
     from masklet.types import FrameMasks
 
@@ -117,38 +119,42 @@ class VosRun(ModelMeasure):
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""
         clip = self.data.clip(item)
+        objects = counted_objects(clip, self.data.counting) if clip.has_truth else clip.object_ids
         if clip.has_truth:  # before the long work, for it may find that something is missing
             counted_frames(clip, self.data.counting, self.scores.ranges(item))
         folder = self.scores.folder(item)
         partial = make_folder(folder.with_name(f".{item}.part"))
         with self.model.loaded() as model:
-            track_clip(model, clip, self.prompt, partial, layered=self.data.layout == "sav")
+            track_clip(model, clip, objects, self.prompt, partial, layered=self.data.layout == "sav")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         return self.scores(item) if clip.has_truth else {"objects": [], "late": []}
 
 
-def track_clip(model: Any, clip: AnnotatedClip, prompt: str, folder: Path, *, layered: bool) -> None:
-    """Track every object of a clip from its first frame on and write the masks.
+def track_clip(
+    model: Any, clip: AnnotatedClip, object_ids: Sequence[int], prompt: str, folder: Path, *, layered: bool
+) -> None:
+    """Track objects of a clip, each from its first frame on, and write the masks.
 
-    With `layered` each object has a folder of binary PNGs and may overlap others; else a frame has one index PNG, each
-    pixel going to the object with the highest logit. Of clips with truth on some frames only these are written.
+    object_ids: those that count, for others would compete with them for pixels. With `layered` each object has a folder
+    of binary PNGs and may overlap others; else a frame has one index PNG, each pixel going to the object with the
+    highest logit. Of clips with truth on some frames only these are written.
     """
     from masklet.predict.video import VideoSession
 
     session = VideoSession(model, clip.pictures, keep="window", policy=POLICY)
     frames = set(range(len(clip.names)))
-    for object_id in clip.object_ids:
+    for object_id in object_ids:
         first = clip.first_frame(object_id)
         prompt_object(session, object_id, first, clip.mask(object_id, first), prompt)
     wanted = set(clip.annotated) if clip.has_truth else frames
     write = _write_layers if layered else _write_index
-    begun = min((clip.first_frame(object_id) for object_id in clip.object_ids), default=len(frames))
+    begun = min((clip.first_frame(object_id) for object_id in object_ids), default=len(frames))
     empty = np.zeros(session.size, np.uint8)
     for frame in sorted(wanted & set(range(begun))):
         for path in _paths(folder, clip, frame, layered):
             write_index_png(path, empty)
-    for result in session.propagate() if clip.object_ids else ():
+    for result in session.propagate() if object_ids else ():
         if result.frame in wanted:
             write(folder, clip, result)
 
