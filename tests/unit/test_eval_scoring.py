@@ -217,6 +217,7 @@ def test_mended_truth_is_scored_again(tmp_path):
         ({2: None}, "frame 00002 of clip clip has no prediction"),
         ({2: np.zeros((20, 31), np.uint8)}, "00002.png is 31 x 20 pixels .* the truth 30 x 20"),
         ({2: index_of(1, 3)}, r"00002.png has object 3, the truth only \[1, 2\]"),
+        ({2: FULL * 255}, r"00002.png has object 255, the truth only \[1, 2\]"),
         ({9: index_of(1)}, "00009.png is of a frame that the truth does not have"),
     ],
 )

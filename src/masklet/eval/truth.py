@@ -115,7 +115,7 @@ class IndexClip(AnnotatedClip):
 
     def index(self, frame: int) -> NDArray[np.integer]:
         """[H, W]: object ids on an annotated frame, 0 for none."""
-        return read_objects(self.masks[frame], self.single)
+        return read_objects(self.masks[frame], self.single, void=VOID)
 
     def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
         return self.index(frame) == object_id
@@ -160,15 +160,16 @@ def stamp_of(files: Iterable[Path]) -> str:
 
 
 @lru_cache(maxsize=4)
-def read_objects(path: Path, single: bool) -> NDArray[np.integer]:
-    """The object ids of an index PNG [H, W], 0 for none; as `single`, 1 for all that is not 0, else without void.
+def read_objects(path: Path, single: bool, void: int | None = None) -> NDArray[np.integer]:
+    """The object ids of an index PNG [H, W], 0 for none; as `single`, 1 for all that is not 0.
 
+    void: the value of an 8-bit truth that is no object; a prediction has none, where it would be a mask that is lost.
     The last few are kept, read-only, for one is asked for once for each object.
     """
     index = read_index_png(path)
     if single:
         index = (index > 0).astype(np.uint8)
-    elif index.dtype == np.uint8:
-        index = np.where(index == VOID, 0, index)
+    elif void is not None and index.dtype == np.uint8:
+        index = np.where(index == void, 0, index)
     index.flags.writeable = False
     return index
