@@ -229,6 +229,19 @@ def test_predictions_that_do_not_fit_are_named(tmp_path, change, words):
         score(tmp_path / "truth", tmp_path / "predicted")
 
 
+def test_masks_are_asked_for_only_where_they_count(tmp_path):
+    late = {frame: index_of(1, 2) if frame > 1 else index_of(1) for frame in range(5)}
+    write_masks(tmp_path / "truth/clip", late)
+    for layered, name in ((False, "flat"), (True, "layered")):
+        folder = tmp_path / name / "clip" / ("001" if layered else "")
+        write_masks(folder, dict.fromkeys((1, 2, 3), index_of(1)))
+        (found,) = score(tmp_path / "truth", tmp_path / name)
+        assert (found.object_id, found.frames, found.jf) == (1, (1, 2, 3), 1)
+        (folder / "00003.png").unlink()
+        with pytest.raises(InputError, match="frame 00003 of clip clip has no prediction"):
+            score(tmp_path / "truth", tmp_path / name)
+
+
 def test_a_single_clip_needs_no_folder_around_it(tmp_path):
     truth = write_masks(tmp_path / "truth", dict.fromkeys(range(4), index_of(1)))
     predicted = write_masks(tmp_path / "predicted", dict.fromkeys(range(4), index_of(1)))

@@ -75,7 +75,7 @@ def render(
 def _frame_example(measure: MaskScores, score: float, name: str, object_id: int, frame: int) -> Example:
     clip = measure.truth.clip(name)
     truth = clip.mask(object_id, frame)
-    predicted = PredictedMasks(clip, measure.folder(name)).mask(object_id, frame, truth)
+    predicted = PredictedMasks(clip, measure.folder(name), {object_id: {frame}}).mask(object_id, frame, truth)
     picture = read_image(clip.pictures[frame]) if clip.pictures else None
     caption = f"{name}, object {object_id}, frame {clip.names[frame]}"
     return Example(caption, score, render(picture, truth, predicted, object_id))

@@ -14,6 +14,8 @@ from masklet.eval.metrics import Statistics, boundary_f, region_j, statistics
 from masklet.eval.truth import AnnotatedClip, IndexClip, read_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
@@ -50,18 +52,19 @@ class ObjectScores:
 class PredictedMasks:
     """The predictions for one clip: PNGs named as the truth's, in a folder or in one for each object.
 
-    Raises `InputError` naming the first frame or object that is missing, or an object that the truth does not have.
+    counted: for each object that is asked for, on which frames. Raises `InputError` naming the first of these that is
+    missing, or an object that the truth does not have.
     """
 
-    def __init__(self, clip: AnnotatedClip, folder: Path) -> None:
+    def __init__(self, clip: AnnotatedClip, folder: Path, counted: Mapping[int, set[int]]) -> None:
         if not folder.is_dir():
             raise InputError(f"clip {clip.name} has no predictions: there is no folder {folder}")
         self.clip = clip
         self.folder = folder
         self._objects = {int(path.name): path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()}
         self._single = bool(self._objects) or (isinstance(clip, IndexClip) and clip.single)
-        self._check_objects()
-        self._check_frames()
+        self._check_objects(counted)
+        self._check_frames(counted)
 
     def mask(self, object_id: int, frame: int, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """[H, W] of an object on a frame, the size of `like` being asked for. Raises `InputError` for another size."""
@@ -83,20 +86,20 @@ class PredictedMasks:
         name = f"{self.clip.names[frame]}.png"
         return self._objects.get(object_id, self.folder) / name
 
-    def _check_objects(self) -> None:
-        missing = [object_id for object_id in self.clip.object_ids if object_id not in self._objects]
+    def _check_objects(self, counted: Mapping[int, set[int]]) -> None:
+        missing = [object_id for object_id, frames in counted.items() if frames and object_id not in self._objects]
         if self._objects and missing:
             there = sorted(self._objects)
             raise InputError(f"{self.folder} has no predictions for object {missing[0]}; there are {there}")
-        if not self._objects and 0 in self.clip.object_ids:
+        if not self._objects and counted.get(0):
             raise InputError(
                 f"object 0 of clip {self.clip.name} cannot be told from the background in index PNGs; {self.folder} "
                 "needs a folder 000, 001, ... for each object, as the truth has them"
             )
 
-    def _check_frames(self) -> None:
-        for object_id in self.clip.object_ids:
-            for frame in self.clip.annotated_for(object_id):
+    def _check_frames(self, counted: Mapping[int, set[int]]) -> None:
+        for object_id, frames in counted.items():
+            for frame in sorted(frames):
                 if not self._path(object_id, frame).is_file():
                     raise InputError(
                         f"frame {self.clip.names[frame]} of clip {self.clip.name} has no prediction: "
@@ -117,7 +120,7 @@ def score_clip(
     `PredictedMasks` do.
     """
     counted = counted_frames(clip, counting, ranges)
-    predicted = PredictedMasks(clip, folder)
+    predicted = PredictedMasks(clip, folder, counted)
     values: dict[int, list[tuple[int, float, float]]] = {object_id: [] for object_id in counted}
     for frame in clip.annotated:
         for object_id in (number for number, frames in counted.items() if frame in frames):
