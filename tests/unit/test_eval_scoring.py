@@ -100,6 +100,16 @@ def test_sav_counts_from_a_prediction_that_is_too_early(tmp_path):
     assert (found.frames, found.j) == ((1, 2, 3, 4), (0, 1, 1, 1))
 
 
+@pytest.mark.parametrize("guess", [False, True])
+def test_sav_leaves_out_an_object_that_is_seen_on_no_frame_that_counts(tmp_path, guess):
+    truth = sav(tmp_path / "truth", {0: [True] * 4, 1: [True, False, False, False], 2: [False, False, False, True]})
+    predicted = sav(tmp_path / "predicted", {0: [True] * 4, 1: [guess] * 4, 2: [guess] * 4})
+    measure = MaskScores(open_clips(truth), predicted)
+    report = vos_report("", measure.settings, {"sav_1": measure("sav_1")}, 0)
+    assert [row.name for row in report.rows] == ["sav_1/0"]
+    assert report.settings["objects seen on no frame that counts, not counted"] == "sav_1/1, sav_1/2"
+
+
 def lvos(root: Path) -> Path:
     """LVOS's folders: one clip, of which every fifth frame is annotated, and whose second object comes late."""
     masks = {5 * place: index_of(1, 2) if place > 1 else index_of(1) for place in range(6)}

@@ -145,15 +145,21 @@ def counted_frames(
     """For each object that counts, the frames on which it may.
 
     "davis": all annotated ones but the first and the last. "first-seen": the same, and of these only those from the
-    first on which the object is in the truth or in the prediction, as `score_clip` finds on its way (the official
+    first on which the object is in the truth or in the prediction, as `score_clip` finds on its way; an object that the
+    truth shows on none of these does not count, whatever is predicted (the official
     `sav_dataset/utils/sav_benchmark.py`). "lvos": from the first frame of the object's range up to and without the last
     (the official `lvos-evaluation`). ranges: of each object, the numbers of its range's first and last frame. Raises
     `InputError` where LVOS's are missing.
     """
     objects = counted_objects(clip, counting)
-    if counting != "lvos":
-        return {object_id: set(clip.annotated_for(object_id)[1:-1]) for object_id in objects}
-    return {object_id: _frames_in_range(clip, object_id, (ranges or {}).get(object_id)) for object_id in objects}
+    if counting == "lvos":
+        return {object_id: _frames_in_range(clip, object_id, (ranges or {}).get(object_id)) for object_id in objects}
+    between = {object_id: clip.annotated_for(object_id)[1:-1] for object_id in objects}
+    return {
+        object_id: set(frames)
+        for object_id, frames in between.items()
+        if counting == "davis" or any(clip.mask(object_id, frame).any() for frame in frames)
+    }
 
 
 def _frames_in_range(clip: AnnotatedClip, object_id: int, span: tuple[int, int] | None) -> set[int]:

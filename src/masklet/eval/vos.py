@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.eval.layouts import Dataset, object_ranges
+from masklet.eval.layouts import Counting, Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
@@ -34,6 +34,12 @@ NUM_STRETCHES = 20
 """Points of a curve along the clips."""
 NUM_WORST_LINES = 6
 """Objects that have a curve of their own."""
+
+LEFT_OUT: dict[Counting, str] = {
+    "davis": "objects not on their clip's first frame, not counted",
+    "first-seen": "objects seen on no frame that counts, not counted",
+}
+"""What a report says of objects that do not count; with LVOS, all do."""
 
 POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fallback=False)
 """As `tools/vos_inference.py` tracks: without the post-processing that helps people who click."""
@@ -71,8 +77,8 @@ class MaskScores(Measure):
         """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""
         clip, counting, ranges = self.truth.clip(item), self.truth.counting, self.ranges(item)
         scores = score_clip(clip, self.folder(item), counting, ranges)
-        late = sorted(set(clip.object_ids) - set(counted_objects(clip, counting)))
-        return {"objects": [found.to_json() for found in scores], "late": late}
+        left_out = sorted(set(clip.object_ids) - set(counted_frames(clip, counting, ranges)))
+        return {"objects": [found.to_json() for found in scores], "left_out": left_out}
 
     def ranges(self, item: str) -> dict[int, tuple[int, int]] | None:
         """Of each object of a clip of LVOS, the numbers of the first and last frame on which it counts."""
@@ -128,7 +134,7 @@ class VosRun(ModelMeasure):
             track_clip(model, clip, objects, self.prompt, partial, layered=self.data.layout == "sav")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        return self.scores(item) if clip.has_truth else {"objects": [], "late": []}
+        return self.scores(item) if clip.has_truth else {"objects": [], "left_out": []}
 
 
 def track_clip(
@@ -176,9 +182,9 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     unscored = [clip for clip, result in results.items() if not result["objects"]]
     if unscored:
         counts["clips without truth to score"] = ", ".join(unscored)
-    late = [f"{clip}/{object_id}" for clip, result in results.items() for object_id in result["late"]]
-    if late:
-        counts["objects not on their clip's first frame, not counted"] = ", ".join(late)
+    left_out = [f"{clip}/{object_id}" for clip, result in results.items() for object_id in result["left_out"]]
+    if left_out:
+        counts[LEFT_OUT[settings["counting"]]] = ", ".join(left_out)
     return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
 
 
