@@ -107,6 +107,21 @@ def test_objects_that_do_not_count_do_not_take_pixels(model, tmp_path):
     assert report["settings"]["objects not on their clip's first frame, not counted"] == "alpha/2"
 
 
+@pytest.mark.parametrize("public", [True, False])
+def test_davis_2016_gets_masks_as_its_own(model, tmp_path, public):
+    write_clip(tmp_path / "data", "alpha", masks=range(NUM_FRAMES if public else 1))
+    for path in (tmp_path / "data/Annotations/alpha").iterdir():
+        write_index_png(path, np.where(read_index_png(path) > 0, 255, 0))
+    common = ("--layout", "davis2016", "--model", model, "--quiet")
+    assert run("vos", "--data", tmp_path / "data", *common, "--out", tmp_path / "out") == 0
+    written = [read_index_png(path) for path in sorted(tmp_path.glob("out/predictions/alpha/*.png"))]
+    assert set(np.unique(written)) == {0, 255}
+    if public:
+        assert [row["name"] for row in figures(tmp_path / "out")["rows"]] == ["alpha/1"]
+    else:
+        assert (tmp_path / "out/submission.zip").is_file()
+
+
 def test_two_processes_and_a_broken_run_give_the_same_figures(davis, model, tmp_path):
     common = ("vos", "--data", davis, "--model", model, "--prompt", "3-click", "--quiet")
     assert run(*common, "--out", tmp_path / "one", "--processes", 1) == 0

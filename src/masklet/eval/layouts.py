@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.eval.truth import VOID, AnnotatedClip, IndexClip, LayeredClip
+from masklet.eval.truth import WHOLE, AnnotatedClip, IndexClip, LayeredClip
 from masklet.io import sav_folder
 from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
 from masklet.io.documents import read_json
@@ -165,7 +165,7 @@ def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) ->
     if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:
         return "mose"
     values = set(np.unique(read_index_png(masks[0])).tolist())
-    return "davis2016" if values <= {0, VOID} and VOID in values else "davis2017"
+    return "davis2016" if values <= {0, WHOLE} and WHOLE in values else "davis2017"
 
 
 def _open_clip(folder: Path, frame_root: Path | None, layout: str) -> AnnotatedClip:

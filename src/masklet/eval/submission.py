@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masklet.errors import InputError, OutputError
+from masklet.eval.truth import IndexClip
 from masklet.io.davis import MASK_FOLDER
 from masklet.io.output import make_folder
 from masklet.io.palette import read_index_png
@@ -29,7 +30,7 @@ def check_submission(data: Dataset, predicted: Path) -> list[str]:
 
     It must hold every clip of `data`, and in it a PNG of the right size for every frame that the benchmark scores (all
     frames where it does not tell which): for SA-V below a folder for each object, with at most one value beside 0; for
-    the others an index PNG whose ids are among the objects given.
+    DAVIS 2016 with such values; for the others an index PNG whose ids are among the objects given.
     """
     if not predicted.is_dir():
         raise InputError(f"no such folder: {predicted}")
@@ -72,7 +73,8 @@ def _check_clip(clip: AnnotatedClip, folder: Path, *, layered: bool) -> list[str
     size = clip.mask(clip.object_ids[0], clip.annotated_for(clip.object_ids[0])[0]).shape
     if not layered:
         frames = set(clip.annotated) if clip.has_truth else set(range(len(clip.names)))
-        return _check_files(clip, folder, frames, size, allowed={0, *clip.object_ids})
+        single = isinstance(clip, IndexClip) and clip.single  # whose object is 255 in DAVIS's files, 1 in others'
+        return _check_files(clip, folder, frames, size, allowed=None if single else {0, *clip.object_ids})
     problems = []
     folders = {int(path.name): path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()}
     strange = sorted(folders.keys() - set(clip.object_ids))

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VOID = 255
-"""In DAVIS 2017's masks, pixels that belong to nothing; DAVIS 2016's only object has this value."""
+"""In DAVIS 2017's masks, pixels that belong to nothing."""
+
+WHOLE = 255
+"""DAVIS 2016's only object in its masks."""
 
 
 @dataclass(frozen=True)

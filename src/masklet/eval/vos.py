@@ -19,7 +19,7 @@ from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
 from masklet.eval.scoring import ObjectScores, counted_frames, counted_objects, score_clip
-from masklet.eval.truth import stamp_of
+from masklet.eval.truth import WHOLE, IndexClip, stamp_of
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
 from masklet.tracking.policy import TrackingPolicy
@@ -229,6 +229,8 @@ def _write_index(folder: Path, clip: AnnotatedClip, result: FrameMasks) -> None:
     if len(logits):
         winners = np.array(result.object_ids, np.uint16)[logits.argmax(0)]
         index = np.where(logits.max(0) > 0, winners, index)
+    if isinstance(clip, IndexClip) and clip.single:
+        index = np.where(index > 0, WHOLE, index)
     write_index_png(folder / f"{clip.names[result.frame]}.png", index)
 
 
