@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from masklet.eval.layouts import object_ranges, open_clips
 from masklet.eval.running import ModelChoice
 from masklet.eval.scoring import ObjectScores, score_clip
 from masklet.eval.submission import check_submission, pack_submission
+from masklet.eval.truth import read_objects
 from masklet.eval.vos import MaskScores, VosRun, vos_report
 from masklet.io.palette import write_index_png
 
@@ -219,6 +221,13 @@ def test_mended_truth_is_scored_again(tmp_path):
     assert before == measure.state("clip")
     write_masks(truth / "clip", {1: index_of(1, 2)})
     assert measure.state("clip") != before
+
+
+def test_a_mask_that_was_written_anew_is_read_anew(tmp_path):
+    for second, mask in enumerate((index_of(1), index_of(2)), 1):
+        write_masks(tmp_path, {0: mask})
+        os.utime(tmp_path / "00000.png", (second, second))
+        assert (read_objects(tmp_path / "00000.png", single=False) == mask).all()
 
 
 @pytest.mark.parametrize(

@@ -162,13 +162,22 @@ def stamp_of(files: Iterable[Path]) -> str:
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=4)
 def read_objects(path: Path, single: bool, void: int | None = None) -> NDArray[np.integer]:
     """The object ids of an index PNG [H, W], 0 for none; as `single`, 1 for all that is not 0.
 
     void: the value of an 8-bit truth that is no object; a prediction has none, where it would be a mask that is lost.
-    The last few are kept, read-only, for one is asked for once for each object.
+    The last few are kept, read-only, for one is asked for once for each object. Raises `InputError`.
     """
+    try:
+        now = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read the mask {path}: {error.strerror}") from error
+    return _read_version(path, single, void, now.st_mtime_ns, now.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_version(path: Path, single: bool, void: int | None, mtime_ns: int, size: int) -> NDArray[np.integer]:
+    """A file as it was at a time, with a size: it may be written anew while this process runs."""
     index = read_index_png(path)
     if single:
         index = (index > 0).astype(np.uint8)
