@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+import masklet
 from masklet.data.prompts import deepest_point
 from masklet.errors import InputError
+from masklet.eval import interactive, vos
 from masklet.eval.image import ImageRun, click_ious
 from masklet.eval.interactive import InteractiveRun, SimulatedAnnotator
 from masklet.eval.layouts import Dataset, open_clips
@@ -165,6 +168,16 @@ def test_no_more_processes_than_can_hold_the_model(dataset, monkeypatch):
     for run in (VosRun(dataset, MODEL, Path("out")), InteractiveRun(dataset, MODEL), ImageRun(dataset.root, MODEL)):
         assert run.processes == 7
     assert MaskScores(dataset, Path("out")).processes == os.cpu_count()
+
+
+def test_settings_tell_by_whose_rules_a_run_was_measured(dataset):
+    """So that a run which is taken up again after an upgrade does not mix two protocols."""
+    nano, out = ModelChoice("nano"), Path("out")
+    tracked = VosRun(dataset, nano, out), InteractiveRun(dataset, nano)
+    for run in (*tracked, ImageRun(dataset.root, nano), MaskScores(dataset, out)):
+        assert run.settings["masklet"] == masklet.__version__
+    assert [run.settings["policy"] for run in tracked] == [asdict(vos.POLICY), asdict(interactive.POLICY)]
+    assert vos.POLICY != interactive.POLICY
 
 
 def test_masks_alone_are_not_enough_for_a_model(dataset):

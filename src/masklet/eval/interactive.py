@@ -9,7 +9,7 @@ appendix on the interactive settings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
 from masklet.io.images import read_image
 from masklet.ops.rle import decode_rle, encode_rle
+from masklet.tracking.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,9 @@ NUM_CLICKS = 3
 """Clicks on each of them."""
 PAUSE_BELOW = 0.75
 """Online, tracking pauses on a frame whose IoU is lower."""
+
+POLICY = DEFAULT
+"""Our own way, as people who click have it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class InteractiveRun(ModelMeasure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks}
+        protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks, "policy": asdict(POLICY)}
         return self.data.settings | model_settings(self.model) | protocol
 
     def state(self, item: str) -> str:
@@ -85,7 +89,7 @@ class InteractiveRun(ModelMeasure):
     def _annotate(self, model: Any, clip: AnnotatedClip, object_id: int) -> dict[str, Any]:
         from masklet.predict.video import VideoSession
 
-        annotator = SimulatedAnnotator(VideoSession(model, clip.pictures), clip, object_id, self.clicks)
+        annotator = SimulatedAnnotator(VideoSession(model, clip.pictures, policy=POLICY), clip, object_id, self.clicks)
         frame: int | None = annotator.frames[0]
         rounds: list[dict[str, Any]] = []
         while len(rounds) < self.rounds:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from masklet import __version__
 from masklet.errors import InputError
 from masklet.io.documents import read_json, write_json
 from masklet.io.output import make_folder
@@ -158,10 +159,11 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 def model_settings(model: ModelChoice) -> dict[str, Any]:
     """What of a model choice the figures depend on, the contents of its file too: even a name may come to mean others.
 
+    masklet's own version is among it, so that no run goes on by other rules after an upgrade.
     Raises `CheckpointError` for a model that is not there.
     """
     from masklet.checkpoints import find_checkpoint
 
     settings = asdict(model)
     contents = hashlib.sha256(find_checkpoint(model.name).read_bytes()).hexdigest()[:16]
-    return {"model": settings.pop("name"), **settings, "sha256": contents}
+    return {"model": settings.pop("name"), **settings, "sha256": contents, "masklet": __version__}

@@ -7,12 +7,13 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masklet import __version__
 from masklet.errors import InputError
 from masklet.eval.layouts import Counting, Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
@@ -62,7 +63,7 @@ class MaskScores(Measure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.truth.settings | {"predicted": str(self.predicted)}
+        return self.truth.settings | {"predicted": str(self.predicted), "masklet": __version__}
 
     def state(self, item: str) -> str:
         """What tells whether an item's predictions were made anew, or its truth."""
@@ -111,7 +112,7 @@ class VosRun(ModelMeasure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.data.settings | model_settings(self.model) | {"prompt": self.prompt}
+        return self.data.settings | model_settings(self.model) | {"prompt": self.prompt, "policy": asdict(POLICY)}
 
     def state(self, item: str) -> str:
         """What tells whether a clip's pictures or masks were changed."""
