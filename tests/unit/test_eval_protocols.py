@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -147,6 +148,25 @@ def test_clicks_on_pictures_take_the_best_predicted_of_three_then_feed_logits_ba
     assert asked == [(1, True, None), (2, False, 1.0), (3, False, 2.0)]
     overlap = [np.logical_and(truth, truth_at(k)).sum() / np.logical_or(truth, truth_at(k)).sum() for k in (2, 1)]
     assert ious == pytest.approx([overlap[0], overlap[1], overlap[1]]), "what the model judges best, not what is"
+
+
+def test_clicks_on_pictures_fall_where_an_error_is_deepest_until_nothing_is_wrong():
+    truth = truth_at(0)
+    compact = np.zeros(SIZE, bool)
+    compact[18:23, 30:35] = True
+    rimmed = (cv2.erode(truth.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) | compact
+    assert (truth & ~rimmed).sum() > compact.sum(), "more is missed than spilled, but nowhere as deep"
+    asked = []
+
+    class Predictor:
+        def predict(self, embedding, *, points, labels, multimask, mask_logits=None):
+            asked.append((points[-1], labels[-1]))
+            mask = rimmed if multimask else truth
+            return ImageMasks(torch.from_numpy(mask * 2.0 - 1)[None, None], torch.ones(1, 1), torch.zeros(1, 1, 1, 1))
+
+    first, *later = click_ious(Predictor(), None, truth, 4)
+    assert first < 1 and later == [1, 1, 1]
+    assert asked == [(deepest_point(truth), 1), ((32, 20), 0)], "two clicks were enough"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Simulated annotators: the clicks and boxes that a person would give, drawn from ground truth.
 
-Training draws them at random from the generator handed in; evaluation passes none and gets the deepest point.
+Training draws them at random from the generator handed in; evaluation clicks where the object or an error is deepest.
 Points are pixel indices x, y (column, row).
 """
 

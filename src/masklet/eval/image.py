@@ -1,8 +1,9 @@
 """Interactive segmentation of pictures: mean IoU from a box, and after each of k clicks.
 
 The first click falls where the object is deepest, and of the three masks the one with the best predicted IoU counts;
-each next click falls where the larger of missed and spilled area is deepest, the logits before it being fed back.
-Source: paper section 6.3, and the appendix of "Segment Anything" (Kirillov et al., 2023).
+each next click falls where a missed or spilled pixel lies deepest, the logits before it being fed back. Sources: paper
+section 6.3, the appendix of "Segment Anything" (Kirillov et al., 2023), and for the clicks RITM (Sofiiuk et al., 2021)
+and the official `sample_one_point_from_error_center`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from masklet.data.clips import holds_stills, read_paintings
 from masklet.data.layouts.opening import open_dataset
-from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.data.prompts import deeper_error_click, deepest_point, tight_box
 from masklet.errors import InputError
 from masklet.eval.examples import Example, render, worst_of
 from masklet.eval.metrics import region_j
@@ -144,17 +145,17 @@ class ImageRun(ModelMeasure):
 def click_ious(
     predictor: ImagePredictor, embedding: ImageEmbedding, truth: NDArray[np.bool_], num_clicks: int
 ) -> list[float]:
-    """IoU with the truth [H, W] after each of `num_clicks` clicks."""
+    """IoU with the truth [H, W] after each of `num_clicks` clicks, the last of them not made once nothing is wrong."""
     points, labels = [deepest_point(truth)], [1]
     answer = predictor.predict(embedding, points=points, labels=labels, multimask=True).best()
     ious = [region_j(truth, answer.masks[0, 0])]
-    while len(ious) < num_clicks:
-        click = next_click(truth, answer.masks[0, 0], None)
+    while len(ious) < num_clicks and ious[-1] < 1:
+        click = deeper_error_click(truth, answer.masks[0, 0])
         points.append((click.x, click.y))
         labels.append(click.label)
         answer = predictor.predict(embedding, points=points, labels=labels, mask_logits=answer.low_res, multimask=False)
         ious.append(region_j(truth, answer.masks[0, 0]))
-    return ious
+    return ious + ious[-1:] * (num_clicks - len(ious))
 
 
 def image_report(run: ImageRun, results: dict[str, dict[str, Any]], seconds: float) -> Report:
