@@ -101,9 +101,7 @@ class VideoWriter:
     def _open(self) -> tuple[OutputContainer, av.VideoStream]:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         height, width = self._size
-        container = av.open(
-            self._path, "w", format="mp4", options={"movflags": "+hybrid_fragmented+negative_cts_offsets"}
-        )
+        container = av.open(self._path, "w", format="mp4", options=_FLAGS)
         stream = cast("av.VideoStream", container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder]))
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"

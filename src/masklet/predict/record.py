@@ -136,7 +136,7 @@ def track_to_folder(
     source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`; policy: of the session. Whatever
     ends the tracking early (a file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They
     replace an earlier run's results once a frame is done: of the files in `masks`, those that its `masklets.json` names
-    and no others, where one of which has a name that is needed, nothing is tracked.
+    and no others; where another one has the name of a frame's mask, nothing is tracked.
 
     Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
     memories as well. Frames of an iterable that are needed again wait in a temporary file.

@@ -125,5 +125,5 @@ def _read_frames(file: Path) -> list[Frame]:
 
 
 def _kind_by_name(name: str, frames: Collection[int]) -> Kind:
-    """What a file is of that does not say, as those of the first version."""
+    """What a file is of that does not say."""
     return "picture" if Path(name).suffix.lower() in IMAGE_SUFFIXES and set(frames) <= {0} else "clip"
