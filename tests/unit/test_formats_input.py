@@ -398,3 +398,24 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, format):
     mask = ObjectMask(1, encode_rle(BLOCK))
     with pytest.raises(OutputError, match="file"):
         write_annotations(Annotations((Frame("00000.jpg", SIZE, (mask,), "clip"),)), tmp_path / "file/below", format)
+
+
+@pytest.mark.parametrize("format", ["davis", "yolo", "labelme", "masklets"])
+@pytest.mark.parametrize("name", ["{}/photos/1.png", "../photos/1.png", "..\\photos\\1.png", "C:\\photos\\1.png"])
+def test_nothing_is_written_outside_the_target(tmp_path, format, name):
+    """As an absolute `file_name` in a COCO file, which put a mask in place of the picture itself."""
+    frame = Frame(name.format(tmp_path.as_posix()), SIZE, (ObjectMask(1, encode_rle(BLOCK)),))
+    write_annotations(Annotations((frame,)), tmp_path / "deep" / "out", format)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert files and all(file.is_relative_to(tmp_path / "deep" / "out") for file in files)
+    assert any(file.stem == "1" and file.parent.name == "photos" for file in files)
+
+
+@pytest.mark.parametrize("format", ["davis", "yolo", "labelme", "masklets"])
+def test_two_pictures_never_share_a_file(tmp_path, format):
+    frames = tuple(Frame(name, SIZE, (ObjectMask(1, encode_rle(BLOCK)),)) for name in ("b.jpg", "a.jpg", "a.png"))
+    with pytest.raises(InputError, match=r"a\.jpg and a\.png would both be written to .*a\.\w+; rename one"):
+        write_annotations(Annotations(frames), tmp_path / "out", format)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=r"'\.\.' is no name for a file"):
+        write_annotations(Annotations((Frame("..", SIZE),)), tmp_path / "out", format)

@@ -11,6 +11,7 @@ from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
 from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import find_picture, group_clips
+from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
 from masklet.io.palette import read_index_png, write_index_png
 from masklet.ops.rle import encode_rle
@@ -50,13 +51,15 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder of index PNGs, the smaller object in front where two overlap. Returns what could not be kept."""
     hidden = renumbered = 0
-    for frames in [*annotations.clips.values(), *([still] for still in annotations.stills)]:
+    groups = [*annotations.clips.values(), *((still,) for still in annotations.stills)]
+    files = iter(frame_files(path, (frame for frames in groups for frame in frames), ".png"))
+    for frames in groups:
         ids = _storable_ids({mask.object_id for frame in frames for mask in frame.masks})
         renumbered += any(number != object_id for object_id, number in ids.items())
         for frame in frames:
             index, covered = _flatten(frame, ids)
             hidden += covered
-            file = path / f"{frame.stem}.png"
+            file = next(files)
             make_folder(file.parent)
             write_index_png(file, index)
     found = losses(annotations, CAPACITY)

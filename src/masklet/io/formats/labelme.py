@@ -20,6 +20,7 @@ from masklet.io.annotations import Annotations, Capacity, Category, Frame, Objec
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.files import files_below
 from masklet.io.formats.folders import group_clips
+from masklet.io.formats.targets import frame_files
 from masklet.io.polygons import fill_polygons, outline_parts
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.rle import encode_rle
@@ -56,7 +57,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder of LabelMe files; with `polygons`, masks as outlines. Returns what could not be kept."""
     used = set()
-    for frame in annotations.frames:
+    for file, frame in zip(frame_files(path, annotations.frames, ".json"), annotations.frames, strict=True):
         used |= {mask.category for mask in frame.masks}
         contents: dict[str, Any] = {
             "version": VERSION,
@@ -67,7 +68,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
             "imageHeight": frame.size.height,
             "imageWidth": frame.size.width,
         }
-        write_json(path / f"{frame.stem}.json", contents)
+        write_json(file, contents)
     unused = [category.name for category in annotations.categories if category.name not in used]
     note = [f"categories: {len(unused)} that no mask uses are not kept ({', '.join(unused[:3])})"] if unused else []
     return losses(annotations, CAPACITY) + note

@@ -15,6 +15,7 @@ from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
 from masklet.io.documents import member, numbers_in, read_json
 from masklet.io.files import files_below
+from masklet.io.formats.targets import clip_files
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from masklet.io.masklets import Kind, MaskletsWriter
@@ -67,9 +68,8 @@ def _in_place(frame: Frame, file: Path) -> Frame:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder with `CLIP.json` for each clip, `NAME.json` for each picture. Returns what could not be kept."""
     groups = list(annotations.clips.items()) + [(still.path, (still,)) for still in annotations.stills]
-    for name, frames in groups:
+    for file, (name, frames) in zip(clip_files(path, groups, ".json"), groups, strict=True):
         size = single_size(name, frames)
-        file = path / f"{frames[0].stem if frames[0].clip is None else name}.json"
         make_folder(file.parent)
         kind: Kind = "picture" if frames[0].clip is None else "clip"
         with MaskletsWriter(file, kind=kind, name=name, size=size) as writer:

@@ -18,6 +18,7 @@ from masklet.io.annotations import Annotations, Capacity, Category, Frame, Objec
 from masklet.io.documents import read_text, write_text
 from masklet.io.files import files_below
 from masklet.io.formats.folders import find_picture, picture_size
+from masklet.io.formats.targets import frame_files
 from masklet.io.polygons import fill_polygons, outline_whole
 from masklet.types import Size
 
@@ -70,7 +71,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
     """
     classes = {category.name: place for place, category in enumerate(annotations.categories)}
     joined = 0
-    for frame in annotations.frames:
+    for file, frame in zip(frame_files(path / "labels", annotations.frames, ".txt"), annotations.frames, strict=True):
         lines = []
         for mask in frame.masks:
             if mask.polygons is not None and len(mask.polygons) == 1:
@@ -80,7 +81,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
                 outline = tuple(outline_whole(mask.mask)) if mask.mask.any() else ()
             if outline:
                 lines.append(_line(classes[mask.category], outline, frame.size))
-        write_text(path / "labels" / f"{frame.stem}.txt", "".join(lines))
+        write_text(file, "".join(lines))
     write_text(path / "data.yaml", "path: .\ntrain: images\nval: images\nnames: " + _names(list(classes)) + "\n")
     found = losses(annotations, CAPACITY)
     if joined:
