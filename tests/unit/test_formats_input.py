@@ -419,3 +419,14 @@ def test_two_pictures_never_share_a_file(tmp_path, format):
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"'\.\.' is no name for a file"):
         write_annotations(Annotations((Frame("..", SIZE),)), tmp_path / "out", format)
+
+
+def test_shapes_of_a_group_with_two_labels_are_two_objects_the_same_on_every_frame(tmp_path):
+    contents = labelme({"label": "car", "group_id": 4})
+    contents["shapes"] += [labelme({"label": "person", "group_id": group})["shapes"][0] for group in (4, 1)]
+    saved(tmp_path, contents, "00000.json")
+    contents["shapes"].pop(0)
+    saved(tmp_path, contents, "00001.json")
+    first, second = read_annotations(tmp_path).frames
+    assert [(mask.category, mask.object_id) for mask in first.masks] == [("car", 4), ("person", 2), ("person", 1)]
+    assert [(mask.category, mask.object_id) for mask in second.masks] == [("person", 2), ("person", 1)]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +27,9 @@ from masklet.io.polygons import fill_polygons, outline_parts
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CAPACITY = Capacity(polygons=True)
 CIRCLE_CORNERS = 64
@@ -46,9 +51,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise InputError(f"no JSON files in {path} or the folders in it")
-    read = [_read_frame(file, root) for file in files]
-    frames = tuple(frame for frame, _ in read)
-    if all(grouped for _, grouped in read):  # otherwise the same number on two frames means nothing
+    pictures = [_read_picture(file, root) for file in files]
+    ids = _divided_ids(pictures)
+    frames = tuple(_frame(picture, ids) for picture in pictures)
+    if all(len(picture.ids) == len(picture.groups) for picture in pictures):
+        # Otherwise the same number on two frames means nothing.
         frames = group_clips(list(frames), root.name)
     names = sorted({mask.category for frame in frames for mask in frame.masks})
     return Annotations(frames, tuple(Category(n, name) for n, name in enumerate(names, 1)))
@@ -74,36 +81,71 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     return losses(annotations, CAPACITY) + note
 
 
-def _read_frame(file: Path, root: Path) -> tuple[Frame, bool]:
-    """A picture with its masks, and whether all of these have a group id, which tells them from others of a clip."""
+@dataclass(frozen=True)
+class _Picture:
+    """What one file says. groups: for each object its label and group id, or its place where it has none, and its
+    shapes, each with the words that an error about it begins with."""
+
+    name: str
+    size: Size
+    groups: dict[tuple[str, Any], list[tuple[str, Any]]]
+
+    @property
+    def ids(self) -> list[tuple[str, int]]:
+        """The label and id of each object whose group is a number."""
+        return [(label, group) for label, group in self.groups if isinstance(group, int)]
+
+
+def _read_picture(file: Path, root: Path) -> _Picture:
     contents = read_json(file)
     size = size_of(contents, str(file), "imageHeight", "imageWidth")
-    shapes = member(contents, "shapes", list, str(file))
-    groups: dict[Any, list[tuple[str, Any]]] = defaultdict(list)
-    for place, shape in enumerate(shapes):
-        group = member(shape, "group_id", (int, str, type(None)), f"{file}, shape {place}") if _grouped(shape) else None
-        groups[("alone", place) if group is None else group].append((f"{file}, shape {place}", shape))
-    taken = {group for group in groups if isinstance(group, int)}
-    free = iter(number for number in range(1, len(groups) + len(taken) + 1) if number not in taken)
-    masks = [
-        _merged(group if isinstance(group, int) else next(free), members, size) for group, members in groups.items()
-    ]
+    groups: dict[tuple[str, Any], list[tuple[str, Any]]] = defaultdict(list)
+    for place, shape in enumerate(member(contents, "shapes", list, str(file))):
+        where = f"{file}, shape {place}"
+        label = member(shape, "label", str, where)
+        group = member(shape, "group_id", (int, str, type(None)), where) if "group_id" in shape else None
+        groups[label, ("alone", place) if group is None else group].append((where, shape))
     suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
-    frame = Frame(file.relative_to(root).with_suffix(suffix).as_posix(), size, tuple(masks))
-    return frame, all(isinstance(group, int) for group in groups)
+    return _Picture(file.relative_to(root).with_suffix(suffix).as_posix(), size, groups)
 
 
-def _grouped(shape: Any) -> bool:
-    return isinstance(shape, dict) and "group_id" in shape
+def _divided_ids(pictures: Sequence[_Picture]) -> dict[tuple[str, int], int]:
+    """The id of each object of a group that holds several labels in one picture: one of them keeps the group's.
+
+    They are the same in all pictures, which may be frames of a clip.
+    """
+    taken = {group for picture in pictures for _, group in picture.ids}
+    free = (number for number in count(1) if number not in taken)
+    shared = {
+        group
+        for picture in pictures
+        for group, labels in Counter(group for _, group in picture.ids).items()
+        if labels > 1
+    }
+    ids: dict[tuple[str, int], int] = {}
+    for label, group in dict.fromkeys(key for picture in pictures for key in picture.ids):
+        if group in shared:
+            ids[label, group] = next(free) if group in ids.values() else group
+    return ids
 
 
-def _merged(object_id: int, shapes: list[tuple[str, Any]], size: Size) -> ObjectMask:
+def _frame(picture: _Picture, ids: dict[tuple[str, int], int]) -> Frame:
+    """A picture with its masks; those without a number for a group get numbers that are free."""
+    numbered = {key: ids.get(key, key[1]) for key in picture.ids}
+    used = {*numbered.values()}
+    free = (number for number in count(1) if number not in used)
+    masks = [
+        _merged(numbered[key] if key in numbered else next(free), key[0], shapes, picture.size)
+        for key, shapes in picture.groups.items()
+    ]
+    return Frame(picture.name, picture.size, tuple(masks))
+
+
+def _merged(object_id: int, category: str, shapes: list[tuple[str, Any]], size: Size) -> ObjectMask:
     """One object from the shapes that share its group."""
-    where, first = shapes[0]
-    category = member(first, "label", str, where)
     if all(shape.get("shape_type") != "mask" for _, shape in shapes):
         polygons = tuple(_polygon(shape, where) for where, shape in shapes)
-        return ObjectMask(object_id, fill_polygons(polygons, size, where), category, polygons=polygons)
+        return ObjectMask(object_id, fill_polygons(polygons, size, shapes[0][0]), category, polygons=polygons)
     whole = np.zeros(size, bool)
     for where, shape in shapes:
         whole |= _mask(shape, size, where)
