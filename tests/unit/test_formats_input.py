@@ -430,3 +430,25 @@ def test_shapes_of_a_group_with_two_labels_are_two_objects_the_same_on_every_fra
     first, second = read_annotations(tmp_path).frames
     assert [(mask.category, mask.object_id) for mask in first.masks] == [("car", 4), ("person", 2), ("person", 1)]
     assert [(mask.category, mask.object_id) for mask in second.masks] == [("person", 2), ("person", 1)]
+
+
+def test_videos_of_one_name_are_clips_of_their_own(tmp_path):
+    contents = coco() | {"videos": [{"id": number, "name": name} for number, name in ((3, "cam"), (4, "cam"))]}
+    contents["images"] = [
+        contents["images"][0] | {"id": video, "video_id": video, "file_name": f"day{video}/0.jpg"} for video in (3, 4)
+    ]
+    contents["annotations"] = []
+    assert list(read_annotations(saved(tmp_path, contents)).clips) == ["cam_3", "cam_4"]
+    contents["videos"].append({"id": 5, "name": "cam_3"})
+    contents["images"].append(contents["images"][0] | {"id": 5, "video_id": 5})
+    assert list(read_annotations(saved(tmp_path, contents)).clips) == ["cam_3_3", "cam_4", "cam_3_5"]
+
+
+def test_videos_of_youtube_vis_in_one_folder_are_clips_of_their_own(tmp_path):
+    contents = ytvis()
+    contents["videos"].append(contents["videos"][0] | {"id": 2, "file_names": ["v/a.jpg", "v/b.jpg"]})
+    found = read_annotations(saved(tmp_path, contents))
+    assert {name: [frame.name for frame in frames] for name, frames in found.clips.items()} == {
+        "v_1": ["00000.jpg", "00001.jpg"],
+        "v_2": ["a.jpg", "b.jpg"],
+    }

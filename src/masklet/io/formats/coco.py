@@ -40,9 +40,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     categories = read_categories(contents, path)
     names = {category.number: category.name for category in categories}
     videos = member(contents, "videos", list, str(path)) if "videos" in contents else []
-    clips = {
-        member(video, "id", int, f"{path}, videos"): member(video, "name", str, f"{path}, videos") for video in videos
-    }
+    clips = told_apart(
+        {member(video, "id", int, f"{path}, videos"): member(video, "name", str, f"{path}, videos") for video in videos}
+    )
     pictures = {}
     for picture in member(contents, "images", list, str(path)):
         number = member(picture, "id", int, f"{path}, images")
@@ -124,6 +124,13 @@ def category_records(annotations: Annotations) -> list[dict[str, Any]]:
         {"id": category.number, "name": category.name, "supercategory": category.supercategory}
         for category in annotations.categories
     ]
+
+
+def told_apart(names: dict[int, str]) -> dict[int, str]:
+    """Names of clips by their videos' ids, with the id behind those that several have, such as two cameras' `cam`."""
+    while shared := {name for name, number in Counter(names.values()).items() if number > 1}:
+        names = {number: f"{name}_{number}" if name in shared else name for number, name in names.items()}
+    return names
 
 
 def unique_ids(object_ids: Sequence[int]) -> list[int]:

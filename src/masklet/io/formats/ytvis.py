@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
 from masklet.io.documents import member, read_json, size_of, write_json
-from masklet.io.formats.coco import category_records, read_categories, unique_ids
+from masklet.io.formats.coco import category_records, read_categories, told_apart, unique_ids
 from masklet.types import Size
 
 CAPACITY = Capacity(stills=False, scores=True, crowds=True)
@@ -46,10 +46,12 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             raise InputError(f"{where}: there is no category {category}; there are {sorted(names)}")
         for frame, mask in _read_masks(annotation, videos[number], names, where):
             masks[number][frame].append(mask)
+    folders = {number: _folder(video, f"{path}, video {number}") for number, video in videos.items()}
+    clips = told_apart(folders)
     frames = [
         frame
         for number, video in videos.items()
-        for frame in _read_frames(video, masks[number], f"{path}, video {number}")
+        for frame in _read_frames(video, masks[number], clips[number], folders[number], f"{path}, video {number}")
     ]
     return Annotations(tuple(frames), categories)
 
@@ -114,13 +116,20 @@ def _read_masks(annotation: Any, video: Any, names: dict[int, str], where: str) 
     ]
 
 
-def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], where: str) -> list[Frame]:
+def _folder(video: Any, where: str) -> str:
+    """The folder of a video's first frame, which the clip is called by."""
     files = member(video, "file_names", list, where)
     if not files or not all(isinstance(file, str) for file in files):
         raise InputError(f"{where}: file_names must list at least one frame, as text; got {str(files)[:60]}")
-    clip = files[0].rpartition("/")[0] or f"video_{video['id']}"
+    return files[0].rpartition("/")[0] or f"video_{video['id']}"
+
+
+def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], clip: str, folder: str, where: str) -> list[Frame]:
     size = size_of(video, where)
-    return [Frame(file.removeprefix(f"{clip}/"), size, tuple(masks[index]), clip) for index, file in enumerate(files)]
+    return [
+        Frame(file.removeprefix(f"{folder}/"), size, tuple(masks[index]), clip)
+        for index, file in enumerate(video["file_names"])
+    ]
 
 
 def _track_record(track: list[ObjectMask | None]) -> dict[str, Any]:
