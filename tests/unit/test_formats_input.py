@@ -452,3 +452,24 @@ def test_videos_of_youtube_vis_in_one_folder_are_clips_of_their_own(tmp_path):
         "v_1": ["00000.jpg", "00001.jpg"],
         "v_2": ["a.jpg", "b.jpg"],
     }
+
+
+@pytest.mark.parametrize("file_name", ["train/MOT/img1/000001.jpg", "MOT/img1/000001.jpg", "000001.jpg"])
+def test_the_files_of_clips_are_called_as_they_were(tmp_path, file_name):
+    """As MOT in COCO's layout has them, over YouTube-VIS and back."""
+    contents = coco() | {"videos": [{"id": 3, "name": "MOT"}]}
+    contents["images"][0] |= {"file_name": file_name, "video_id": 3}
+    annotations = read_annotations(saved(tmp_path, contents))
+    for format in ("ytvis", "coco"):
+        write_annotations(annotations, tmp_path / "out.json", format)
+        annotations = read_annotations(tmp_path / "out.json", format)
+        written = json.loads((tmp_path / "out.json").read_text())
+        files = written["videos"][0]["file_names"] if format == "ytvis" else [written["images"][0]["file_name"]]
+        assert files == [file_name]
+        assert list(annotations.clips) == ["MOT"]
+
+
+def test_a_still_keeps_its_file_where_it_becomes_a_clip_of_youtube_vis(tmp_path):
+    write_annotations(read_annotations(saved(tmp_path, coco())), tmp_path / "out.json", "ytvis")
+    assert json.loads((tmp_path / "out.json").read_text())["videos"][0]["file_names"] == ["a.jpg"]
+    assert list(read_annotations(tmp_path / "out.json").clips) == ["a"]

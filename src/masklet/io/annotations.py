@@ -62,8 +62,9 @@ class ObjectMask:
 class Frame:
     """A picture, or one frame of the clip named `clip`, with its masks.
 
-    name: its file name, without the clip's folder; number: what files call its id, where it had one. Raises
-    `InputError` where a mask is of another size or an object appears twice.
+    name: its file name, without the clip's folder; number: what files call its id, where it had one; given: the path
+    by which the annotations call its file, where that is another than `path`. Raises `InputError` where a mask is of
+    another size or an object appears twice.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Frame:
     masks: tuple[ObjectMask, ...] = ()
     clip: str | None = None
     number: int | None = None
+    given: str | None = None
 
     def __post_init__(self) -> None:
         seen = set()
@@ -90,6 +92,11 @@ class Frame:
     def path(self) -> str:
         """The name with the clip's folder before it."""
         return self.name if self.clip is None else f"{self.clip}/{self.name}"
+
+    @property
+    def file_name(self) -> str:
+        """The path of its file as the annotations gave it: a clip need not be called by the folder it is in."""
+        return self.given or self.path
 
     @property
     def stem(self) -> str:

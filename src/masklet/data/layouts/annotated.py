@@ -108,8 +108,9 @@ class AnnotatedPictures:
 
 
 def find_picture(images: Path, frame: Frame) -> Path | None:
-    """The file of an annotated picture, or None: below `images` with the name of its clip or without."""
-    return next((path for name in (frame.path, frame.name) if (path := images / name).is_file()), None)
+    """The file of an annotated picture, or None: below `images` as it was given, with its clip's name, or without."""
+    names = (frame.file_name, frame.path, frame.name)
+    return next((path for name in names if (path := images / name).is_file()), None)
 
 
 def _objects(frame: Frame) -> dict[int, dict[str, object]]:

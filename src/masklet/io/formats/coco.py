@@ -101,7 +101,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     records: list[dict[str, Any]] = []
     positions: dict[str, int] = defaultdict(int)
     for number, frame in zip(_picture_ids(annotations.frames), annotations.frames, strict=True):
-        image = {"id": number, "file_name": frame.path, "height": frame.size.height, "width": frame.size.width}
+        image = {"id": number, "file_name": frame.file_name, "height": frame.size.height, "width": frame.size.width}
         if frame.clip is not None:
             image |= {"video_id": clips[frame.clip], "frame_id": positions[frame.clip]}
             positions[frame.clip] += 1
@@ -177,15 +177,17 @@ def _object_id(annotation: dict[str, Any], *, in_clip: bool, place: int) -> Any:
 
 def _read_frame(picture: Any, masks: tuple[ObjectMask, ...], clips: dict[int, str], path: Path) -> Frame:
     where = f"{path}, image {picture['id']}"
-    name, clip = member(picture, "file_name", str, where), None
+    file_name = member(picture, "file_name", str, where)
+    name, clip, given = file_name, None, None
     if _in_clip(picture, clips):
         video = member(picture, "video_id", int, where)
         if video not in clips:
             raise InputError(f"{where}: there is no video {video}")
         clip = clips[video]
-        name = name.removeprefix(f"{clip}/")
+        name = file_name.removeprefix(f"{clip}/")
+        given = file_name if name == file_name else None
     try:
-        return Frame(name, size_of(picture, where), masks, clip, picture["id"])
+        return Frame(name, size_of(picture, where), masks, clip, picture["id"], given)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

@@ -46,12 +46,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             raise InputError(f"{where}: there is no category {category}; there are {sorted(names)}")
         for frame, mask in _read_masks(annotation, videos[number], names, where):
             masks[number][frame].append(mask)
-    folders = {number: _folder(video, f"{path}, video {number}") for number, video in videos.items()}
-    clips = told_apart(folders)
+    clips = told_apart({number: _clip_name(video, f"{path}, video {number}") for number, video in videos.items()})
     frames = [
         frame
         for number, video in videos.items()
-        for frame in _read_frames(video, masks[number], clips[number], folders[number], f"{path}, video {number}")
+        for frame in _read_frames(video, masks[number], clips[number], f"{path}, video {number}")
     ]
     return Annotations(tuple(frames), categories)
 
@@ -63,10 +62,9 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     videos, tracks = [], []
     for number, (name, frames) in enumerate(groups, 1):
         size = single_size(name, frames)
-        files = [f"{name}/{frame.name.rpartition('/')[2]}" for frame in frames]
-        videos.append(
-            {"id": number, "height": size.height, "width": size.width, "length": len(frames), "file_names": files}
-        )
+        files = [frame.file_name for frame in frames]
+        video = {"id": number, "height": size.height, "width": size.width, "length": len(frames), "file_names": files}
+        videos.append(video if name == _folder(files) else video | {"name": name})
         tracks += [(number, size, object_id, track) for object_id, track in object_tracks(frames).items()]
     ids = unique_ids([object_id for _, _, object_id, _ in tracks])
     records = []
@@ -116,20 +114,29 @@ def _read_masks(annotation: Any, video: Any, names: dict[int, str], where: str) 
     ]
 
 
-def _folder(video: Any, where: str) -> str:
-    """The folder of a video's first frame, which the clip is called by."""
+def _clip_name(video: Any, where: str) -> str:
+    """What a video is called: its name, as we write it where the folder of its frames is called otherwise, or that."""
     files = member(video, "file_names", list, where)
     if not files or not all(isinstance(file, str) for file in files):
         raise InputError(f"{where}: file_names must list at least one frame, as text; got {str(files)[:60]}")
-    return files[0].rpartition("/")[0] or f"video_{video['id']}"
+    return str(video.get("name") or _folder(files) or f"video_{video['id']}")
 
 
-def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], clip: str, folder: str, where: str) -> list[Frame]:
-    size = size_of(video, where)
-    return [
-        Frame(file.removeprefix(f"{folder}/"), size, tuple(masks[index]), clip)
-        for index, file in enumerate(video["file_names"])
-    ]
+def _folder(files: list[str]) -> str:
+    """The folder of a video's first frame."""
+    return files[0].rpartition("/")[0]
+
+
+def _read_frames(video: Any, masks: dict[int, list[ObjectMask]], clip: str, where: str) -> list[Frame]:
+    size, files = size_of(video, where), video["file_names"]
+    frames = []
+    for index, file in enumerate(files):
+        name = file.removeprefix(f"{clip}/")
+        given = file if name == file else None
+        if given:
+            name = file.removeprefix(f"{_folder(files)}/")
+        frames.append(Frame(name, size, tuple(masks[index]), clip, given=given))
+    return frames
 
 
 def _track_record(track: list[ObjectMask | None]) -> dict[str, Any]:
