@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from masklet.errors import InputError, OutputError
@@ -133,17 +134,66 @@ def test_yolo_needs_the_pictures(tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    ["names: [cat, 'dog']", 'names: ["cat", "dog"]', "names:\n  0: cat\n  1: dog\nnc: 2", "names:\n- cat\n- dog"],
+    [
+        "names: [cat, 'a dog, \"grey\"']",
+        'names: ["cat", "a dog, \\"grey\\""]',
+        "names: {0: cat, 1: 'a dog, \"grey\"'}",
+        'names:\n  0: cat  # the tame one\n  1: a dog, "grey"  # or brown\nnc: 2',
+        'names:\n- cat\n- a dog, "grey"',
+        "names: [\n  cat,  # tame\n  'a dog, \"grey\"',\n]\nnc: 2",
+    ],
 )
-def test_yolo_names_in_every_usual_style(tmp_path, names):
+@pytest.mark.parametrize("file", ["data.yaml", "data.yml"])
+def test_yolo_names_in_every_usual_style(tmp_path, names, file):
     (tmp_path / "labels").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "labels/a.txt").write_text("1 0.1 0.1 0.5 0.5 0.9 0.1\n")
-    (tmp_path / "data.yaml").write_text(f"path: .\n{names}\n")
+    (tmp_path / file).write_text(f"path: .\n{names}\n")
     Image.new("L", (12, 10)).save(tmp_path / "images/a.jpg")
     found = read_annotations(tmp_path)
-    assert [category.name for category in found.categories] == ["cat", "dog"]
-    assert only_mask(found).category == "dog"
+    assert [category.name for category in found.categories] == ["cat", 'a dog, "grey"']
+    assert only_mask(found).category == 'a dog, "grey"'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("names: [cat", r"data\.yaml is no YAML: while parsing a flow sequence"),
+        ("nc: 2", r"data\.yaml: 'names' is missing"),
+        ("names: cat", r"data\.yaml: 'names' cannot be 'cat'"),
+        ("names: {cat: 0}", r"data\.yaml: names must be text, each alone or after its number; got 'cat': '0'"),
+        ("names: [[cat]]", r"data\.yaml: names must be text"),
+    ],
+)
+def test_damaged_yolo_names_name_the_file(tmp_path, text, words):
+    (tmp_path / "a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_annotations(tmp_path, "yolo")
+
+
+def test_yolo_names_that_mean_something_in_yaml_come_back(tmp_path):
+    names = ("no", "1", "null", "a: b", "# c", "")
+    annotations = Annotations((Frame("a.jpg", SIZE),), tuple(Category(n, name) for n, name in enumerate(names, 1)))
+    write_annotations(annotations, tmp_path, "yolo")
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text()) == {
+        "train": "images",
+        "val": "images",
+        "names": list(names),
+    }
+    Image.new("L", (12, 10)).save(tmp_path / "a.jpg")
+    assert read_annotations(tmp_path, "yolo", tmp_path).categories == annotations.categories
+
+
+def test_yolo_labels_are_never_mixed_with_earlier_ones(tmp_path):
+    annotations = Annotations((Frame("a.jpg", SIZE, (ObjectMask(1, encode_rle(BLOCK)),)),))
+    lost = write_annotations(annotations, tmp_path, "yolo")
+    assert lost == ("splits: train and val name the same pictures in data.yaml; part them before you train",)
+    with pytest.raises(OutputError, match=r"data\.yaml is there already.*name a new folder"):
+        write_annotations(annotations, tmp_path, "yolo")
+    (tmp_path / "data.yaml").unlink()
+    with pytest.raises(OutputError, match="labels is there already"):
+        write_annotations(annotations, tmp_path, "yolo")
 
 
 def test_labelme_rectangles_and_groups(tmp_path):

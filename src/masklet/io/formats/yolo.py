@@ -6,24 +6,25 @@ https://docs.ultralytics.com/datasets/segment/
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
-from masklet.io.documents import read_text, write_text
-from masklet.io.files import files_below
+from masklet.io.documents import member, read_text, write_text
+from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import find_picture, picture_size
 from masklet.io.formats.targets import frame_files
 from masklet.io.polygons import fill_polygons, outline_whole
 from masklet.types import Size
 
 CAPACITY = Capacity(clips=False, identity=False, polygons=True)
-NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
+DATA_FILE = "data.yaml"
+NAME_FILES = (DATA_FILE, "data.yml", "dataset.yaml", "dataset.yml", "classes.txt")
 
 
 def recognise(path: Path, contents: Any) -> bool:
@@ -67,8 +68,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[str]:
     """Write `labels/` and `data.yaml`; parts and holes of a mask are joined by cuts of no width.
 
-    Returns what could not be kept.
+    Returns what could not be kept. Raises `OutputError` where the folder has labels already, which would be mixed.
     """
+    for earlier in (path / DATA_FILE, path / "labels"):
+        if earlier.is_file() or any(walk_files(earlier, ".txt")):
+            raise OutputError(f"{earlier} is there already, and labels would be mixed; name a new folder")
     classes = {category.name: place for place, category in enumerate(annotations.categories)}
     joined = 0
     for file, frame in zip(frame_files(path / "labels", annotations.frames, ".txt"), annotations.frames, strict=True):
@@ -82,8 +86,11 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
             if outline:
                 lines.append(_line(classes[mask.category], outline, frame.size))
         write_text(file, "".join(lines))
-    write_text(path / "data.yaml", "path: .\ntrain: images\nval: images\nnames: " + _names(list(classes)) + "\n")
+    # Without a `path`, which Ultralytics looks for in its own folder of data sets, the two start from this folder.
+    data = {"train": "images", "val": "images", "names": list(classes)}
+    write_text(path / DATA_FILE, yaml.safe_dump(data, allow_unicode=True, sort_keys=False))
     found = losses(annotations, CAPACITY)
+    found.append(f"splits: train and val name the same pictures in {DATA_FILE}; part them before you train")
     if joined:
         found.append(f"outlines: {joined} masks of several polygons become one polygon along their pixels")
     return found
@@ -141,11 +148,6 @@ def _named(frame: Frame, names: dict[int, str], path: Path) -> Frame:
     return Frame(frame.name, frame.size, tuple(masks))
 
 
-def _names(names: list[str]) -> str:
-    """A list in YAML's flow style, which JSON is a case of."""
-    return json.dumps(names, ensure_ascii=False)
-
-
 def _read_names(path: Path) -> dict[int, str]:
     """The classes' names from `data.yaml` or `classes.txt` in the folder or the one above; empty without either."""
     for folder in (path, path.parent):
@@ -153,37 +155,19 @@ def _read_names(path: Path) -> dict[int, str]:
             file = folder / name
             if file.is_file():
                 text = read_text(file)
-                lines = text.splitlines() if file.suffix == ".txt" else _yaml_names(text, file)
-                return dict(enumerate(lines)) if isinstance(lines, list) else lines
+                return dict(enumerate(text.splitlines())) if file.suffix == ".txt" else _yaml_names(text, file)
     return {}
 
 
-def _yaml_names(text: str, file: Path) -> dict[int, str] | list[str]:
-    """The `names` of a YOLO data file, in any of the three ways that such files write them.
-
-    A reader of all of YAML would be a dependency for three lines.
-    """
-    found = re.search(r"^names:[ \t]*(.*)((?:\n(?:[ \t]+.*|-.*|[ \t]*))*)", text, re.MULTILINE)
-    if not found:
-        raise InputError(f"{file} lists no names; expected a line `names: [...]`")
-    flow, block = found.group(1).strip(), found.group(2)
-    if flow.startswith("["):
-        return _flow_list((flow + block).strip(), file)
-    numbered = re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", block, re.MULTILINE)
-    if numbered:
-        return {int(number): _unquoted(name) for number, name in numbered}
-    return [_unquoted(name) for name in re.findall(r"^\s*-\s+(.+?)\s*$", block, re.MULTILINE)]
-
-
-def _flow_list(flow: str, file: Path) -> list[str]:
+def _yaml_names(text: str, file: Path) -> dict[int, str]:
+    """The `names` of a YOLO data file: a list, or a number for each. Raises `InputError` naming the file."""
     try:
-        return [str(name) for name in json.loads(flow)]
-    except json.JSONDecodeError:
-        pass  # names in single or no quotes, which YAML allows and JSON does not
-    if not flow.endswith("]"):
-        raise InputError(f"{file}: the list of names does not end in ]")
-    return [_unquoted(name.strip()) for name in flow[1:-1].split(",") if name.strip()]
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" else name
+        contents = yaml.load(text, yaml.BaseLoader)  # the safest, which also leaves a class called `no` its name
+    except yaml.YAMLError as error:
+        raise InputError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    found = member(contents, "names", (list, dict), str(file))
+    names = found if isinstance(found, dict) else {str(number): name for number, name in enumerate(found)}
+    for number, name in names.items():
+        if not (isinstance(number, str) and number.isdecimal() and isinstance(name, str)):
+            raise InputError(f"{file}: names must be text, each alone or after its number; got {number!r}: {name!r}")
+    return {int(number): name for number, name in names.items()}
