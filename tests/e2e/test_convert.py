@@ -65,3 +65,10 @@ def test_bad_input_is_one_line_and_exit_code_2(tracked, tmp_path, capsys):
     assert run(tmp_path / "cut.json", tmp_path / "x", "--to", "coco") == 2
     told = capsys.readouterr().err
     assert "cut off" in told and "Traceback" not in told
+
+
+def test_what_is_read_is_not_written_over(tracked, tmp_path, capsys):
+    before = (tmp_path / "masklets.json").read_bytes()
+    assert run(tracked, tracked, "--to", "coco") == 1
+    assert "masklets.json would be written over, and it is what is read" in capsys.readouterr().err
+    assert (tmp_path / "masklets.json").read_bytes() == before

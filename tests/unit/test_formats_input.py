@@ -523,3 +523,28 @@ def test_a_still_keeps_its_file_where_it_becomes_a_clip_of_youtube_vis(tmp_path)
     write_annotations(read_annotations(saved(tmp_path, coco())), tmp_path / "out.json", "ytvis")
     assert json.loads((tmp_path / "out.json").read_text())["videos"][0]["file_names"] == ["a.jpg"]
     assert list(read_annotations(tmp_path / "out.json").clips) == ["a"]
+
+
+def test_what_labelme_files_hold_beside_masks_is_said_to_be_lost(tmp_path):
+    contents = labelme({"description": "torn", "flags": {"difficult": True}}) | {"imageData": "iVBORw0KGgo="}
+    found = read_annotations(saved(tmp_path, contents))
+    assert write_annotations(found, tmp_path / "out", "labelme") == (
+        "embedded pictures: those of 1 files are not kept",
+        "flags: those of 1 files are not kept",
+        "descriptions: those of 1 files are not kept",
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_read_is_not_written_over(tmp_path, format):
+    mask = ObjectMask(1, encode_rle(BLOCK))
+    annotations = Annotations((Frame("00000.jpg", SIZE, (mask,), "clip"),))
+    path = tmp_path / "in.json" if format in ("coco", "ytvis") else tmp_path
+    write_annotations(annotations, path, format)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(OutputError, match=r"is what is read; name another|labels would be mixed"):
+        write_annotations(annotations, path, format, source=tmp_path)
+    with pytest.raises(OutputError, match=r"is what is read; name another|labels would be mixed"):
+        write_annotations(annotations, path, format, source=next(file for file in before if file.suffix != ".yaml"))
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    write_annotations(annotations, tmp_path / "elsewhere", format, source=tmp_path)

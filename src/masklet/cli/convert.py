@@ -32,7 +32,7 @@ def convert(
 
     source_format = source_format or recognise(source)
     annotations = read_annotations(source, source_format, images)
-    lost = write_annotations(annotations, target, to, polygons=polygons)
+    lost = write_annotations(annotations, target, to, polygons=polygons, source=source)
     clips = annotations.clips
     held = f"{annotations.num_masks} masks on {len(annotations.frames)} frames of {len(clips)} clips" if clips else ""
     typer.echo(

@@ -109,12 +109,14 @@ class Frame:
 class Annotations:
     """Pictures and frames with masks, and the categories that they may use.
 
-    Frames of one clip are in order. An object id means the same object within one clip, or within one picture. Raises
-    `InputError` where a mask names a category that is not listed, or two categories share a name or a number.
+    Frames of one clip are in order. An object id means the same object within one clip, or within one picture. unread:
+    what the files they were read from hold that has no place here, one sentence each. Raises `InputError` where a mask
+    names a category that is not listed, or two categories share a name or a number.
     """
 
     frames: tuple[Frame, ...]
     categories: tuple[Category, ...] = field(default=(Category(1, UNNAMED_CATEGORY),))
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = {category.name for category in self.categories}
@@ -169,7 +171,7 @@ def losses(annotations: Annotations, capacity: Capacity) -> list[str]:
     """What `annotations` hold that a format of this `capacity` does not, one sentence each."""
     masks = [mask for _, mask in annotations.all_masks()]
     clips, stills = annotations.clips, annotations.stills
-    found = []
+    found = [*annotations.unread]
     if clips and not capacity.clips:
         found.append(f"clips: the frames of {len(clips)} clips become single pictures")
     if clips and not capacity.identity:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from masklet.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import IO
 
 
@@ -34,6 +34,19 @@ def spare_source(source: object, *outputs: Path) -> None:
     for output in outputs:
         if os.path.exists(source) and output.exists() and os.path.samefile(source, output):
             raise OutputError(f"{output} would be written over, and it is what is read; name another folder")
+
+
+def spare_files(read: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise `OutputError` where one of `outputs` is one of the files `read`, by whatever path."""
+    places = {_place(path) for path in read}
+    for output in outputs:
+        if output.exists() and _place(output) in places:
+            raise OutputError(f"{output} would be written over, and it is what is read; name another folder")
+
+
+def _place(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

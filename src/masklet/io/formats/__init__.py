@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations
 from masklet.io.documents import read_json
-from masklet.io.files import files_below
+from masklet.io.files import files_below, walk_files
 from masklet.io.formats import coco, davis, labelme, masklets, sav, yolo, ytvis
+from masklet.io.formats.targets import target_files
+from masklet.io.output import spare_files
 
 
 class Format(Protocol):
@@ -75,14 +77,24 @@ def read_annotations(path: str | Path, format: str | None = None, images: str | 
 
 
 def write_annotations(
-    annotations: Annotations, path: str | Path, format: str, *, polygons: bool = False
+    annotations: Annotations,
+    path: str | Path,
+    format: str,
+    *,
+    polygons: bool = False,
+    source: str | Path | None = None,
 ) -> tuple[str, ...]:
     """Write annotations as `format`, to a file (coco, ytvis) or a folder (the others).
 
-    polygons: masks as outlines, in formats that hold either. Returns what the format could not hold, a sentence each.
-    Raises `InputError` for an unknown format or content that it has no way to hold, `OutputError`.
+    polygons: masks as outlines, in formats that hold either; source: the file or folder that they were read from, of
+    which nothing is to be written over. Returns what the format could not hold, a sentence each. Raises `InputError`
+    for an unknown format or content that it has no way to hold, `OutputError`.
     """
-    return tuple(_known(format).write(annotations, Path(path), polygons))
+    module, path = _known(format), Path(path)
+    if source is not None:
+        source = Path(source)
+        spare_files(walk_files(source, "") if source.is_dir() else [source], target_files(annotations, path, format))
+    return tuple(module.write(annotations, path, polygons))
 
 
 def _known(format: str) -> Format:

@@ -58,7 +58,12 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         # Otherwise the same number on two frames means nothing.
         frames = group_clips(list(frames), root.name)
     names = sorted({mask.category for frame in frames for mask in frame.masks})
-    return Annotations(frames, tuple(Category(n, name) for n, name in enumerate(names, 1)))
+    unread = Counter(what for picture in pictures for what in picture.unread)
+    return Annotations(
+        frames,
+        tuple(Category(n, name) for n, name in enumerate(names, 1)),
+        tuple(f"{what}: those of {number} files are not kept" for what, number in unread.items()),
+    )
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
@@ -84,11 +89,12 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
 @dataclass(frozen=True)
 class _Picture:
     """What one file says. groups: for each object its label and group id, or its place where it has none, and its
-    shapes, each with the words that an error about it begins with."""
+    shapes, each with the words that an error about it begins with; unread: what else there is."""
 
     name: str
     size: Size
     groups: dict[tuple[str, Any], list[tuple[str, Any]]]
+    unread: tuple[str, ...]
 
     @property
     def ids(self) -> list[tuple[str, int]]:
@@ -100,13 +106,23 @@ def _read_picture(file: Path, root: Path) -> _Picture:
     contents = read_json(file)
     size = size_of(contents, str(file), "imageHeight", "imageWidth")
     groups: dict[tuple[str, Any], list[tuple[str, Any]]] = defaultdict(list)
-    for place, shape in enumerate(member(contents, "shapes", list, str(file))):
+    shapes = member(contents, "shapes", list, str(file))
+    for place, shape in enumerate(shapes):
         where = f"{file}, shape {place}"
         label = member(shape, "label", str, where)
         group = member(shape, "group_id", (int, str, type(None)), where) if "group_id" in shape else None
         groups[label, ("alone", place) if group is None else group].append((where, shape))
     suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
-    return _Picture(file.relative_to(root).with_suffix(suffix).as_posix(), size, groups)
+    return _Picture(file.relative_to(root).with_suffix(suffix).as_posix(), size, groups, _unread(contents, shapes))
+
+
+def _unread(contents: Any, shapes: Any) -> tuple[str, ...]:
+    kinds = {
+        "embedded pictures": contents.get("imageData"),
+        "flags": any(record.get("flags") for record in (contents, *shapes)),
+        "descriptions": any(shape.get("description") for shape in shapes),
+    }
+    return tuple(kind for kind, there in kinds.items() if there)
 
 
 def _divided_ids(pictures: Sequence[_Picture]) -> dict[tuple[str, int], int]:

@@ -1,16 +1,32 @@
-"""Formats with a file for each picture or clip: where each is written."""
+"""Where each format writes: a file below the target for each picture or clip, or the target alone."""
 
 from __future__ import annotations
 
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from masklet.errors import InputError
+from masklet.io.sav import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from masklet.io.annotations import Frame
+    from masklet.io.annotations import Annotations, Frame
+
+
+FRAME_ENDINGS = {"davis": ".png", "labelme": ".json"}
+CLIP_ENDINGS = {"masklets": (".json",), "sav": tuple(f"_{kind}.json" for kind in get_args(Kind))}
+"""Of formats with a file for each picture, and for each clip. YOLO's labels are never written beside earlier ones."""
+
+
+def target_files(annotations: Annotations, path: Path, format: str) -> list[Path]:
+    """The files that `annotations` may be written to. Raises `InputError` where two would share one."""
+    if format in FRAME_ENDINGS:
+        return frame_files(path, annotations.frames, FRAME_ENDINGS[format])
+    if format in CLIP_ENDINGS:
+        groups = [*annotations.clips.items(), *((still.path, (still,)) for still in annotations.stills)]
+        return [file for ending in CLIP_ENDINGS[format] for file in clip_files(path, groups, ending)]
+    return [path]
 
 
 def frame_files(folder: Path, frames: Iterable[Frame], ending: str) -> list[Path]:
