@@ -548,3 +548,14 @@ def test_what_is_read_is_not_written_over(tmp_path, format):
         write_annotations(annotations, path, format, source=next(file for file in before if file.suffix != ".yaml"))
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     write_annotations(annotations, tmp_path / "elsewhere", format, source=tmp_path)
+
+
+def test_masks_replace_earlier_masks_but_no_pictures(tmp_path):
+    """As of pictures that lie beside their COCO file, where the masks are sent to the same folder."""
+    annotations = Annotations((Frame("a.png", SIZE, (ObjectMask(1, encode_rle(BLOCK)),)),))
+    Image.new("RGB", (12, 10)).save(tmp_path / "a.png")
+    with pytest.raises(OutputError, match=r"a\.png is a picture, which a mask would replace; name another folder"):
+        write_annotations(annotations, tmp_path, "davis")
+    (tmp_path / "a.png").unlink()
+    write_annotations(annotations, tmp_path, "davis")
+    write_annotations(annotations, tmp_path, "davis")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
 from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import find_picture, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
-from masklet.io.palette import read_index_png, write_index_png
+from masklet.io.palette import is_shaded, read_index_png, write_index_png
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
@@ -49,10 +49,17 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
-    """Write a folder of index PNGs, the smaller object in front where two overlap. Returns what could not be kept."""
+    """Write a folder of index PNGs, the smaller object in front where two overlap. Returns what could not be kept.
+
+    Raises `OutputError` where a picture, and no mask, is in the place of one.
+    """
     hidden = renumbered = 0
     groups = [*annotations.clips.values(), *((still,) for still in annotations.stills)]
-    files = iter(frame_files(path, (frame for frames in groups for frame in frames), ".png"))
+    targets = frame_files(path, (frame for frames in groups for frame in frames), ".png")
+    for file in targets:
+        if file.exists() and not _is_mask(file):
+            raise OutputError(f"{file} is a picture, which a mask would replace; name another folder")
+    files = iter(targets)
     for frames in groups:
         ids = _storable_ids({mask.object_id for frame in frames for mask in frame.masks})
         renumbered += any(number != object_id for object_id, number in ids.items())
@@ -68,6 +75,13 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     if renumbered:
         found.append(f"ids: objects of {renumbered} clips or pictures are renumbered to fit 1..{LARGEST_ID}")
     return found
+
+
+def _is_mask(file: Path) -> bool:
+    try:
+        return not is_shaded(read_index_png(file))
+    except InputError:
+        return False
 
 
 def _storable_ids(object_ids: set[int]) -> dict[int, int]:
