@@ -559,3 +559,24 @@ def test_masks_replace_earlier_masks_but_no_pictures(tmp_path):
     (tmp_path / "a.png").unlink()
     write_annotations(annotations, tmp_path, "davis")
     write_annotations(annotations, tmp_path, "davis")
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".Jpeg", ".TIF"])
+def test_pictures_are_found_whatever_the_case_of_their_ending(tmp_path, ending):
+    for folder in ("labels", "images", "Annotations"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "labels/a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    write_index_png(tmp_path / "Annotations/a.png", BLOCK.astype(np.uint8))
+    Image.new("L", (12, 10)).save(tmp_path / f"images/a{ending}")
+    for format in ("yolo", "davis"):
+        assert [frame.name for frame in read_annotations(tmp_path, format).frames] == [f"a{ending}"]
+
+
+def test_of_two_pictures_beside_masks_that_of_another_ending_is_theirs(tmp_path):
+    for folder in ("JPEGImages", "Annotations"):
+        (tmp_path / folder).mkdir()
+    write_index_png(tmp_path / "Annotations/a.png", BLOCK.astype(np.uint8))
+    Image.new("L", (12, 10)).save(tmp_path / "JPEGImages/a.png")
+    assert [frame.name for frame in read_annotations(tmp_path).frames] == ["a.png"]
+    Image.new("L", (12, 10)).save(tmp_path / "JPEGImages/a.webp")
+    assert [frame.name for frame in read_annotations(tmp_path).frames] == ["a.webp"]

@@ -10,7 +10,7 @@ import numpy as np
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
 from masklet.io.files import files_below, walk_files
-from masklet.io.formats.folders import find_picture, group_clips
+from masklet.io.formats.folders import PictureFinder, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
 from masklet.io.palette import is_shaded, read_index_png, write_index_png
@@ -37,10 +37,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     Pictures are looked for beside, only for the endings of their names. Raises `InputError` for an empty folder.
     """
     root = path / "Annotations" if (path / "Annotations").is_dir() else path
+    pictures = PictureFinder(root, images)
     frames = []
     for file in files_below(root, ".png"):
         index = read_index_png(file)
-        picture = find_picture(file, root, images)
+        picture = pictures.find(file)
         name = file.relative_to(root).with_suffix(picture.suffix if picture else ".jpg").as_posix()
         frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
     if not frames:

@@ -37,27 +37,50 @@ def group_clips(frames: list[Frame], root_name: str) -> tuple[Frame, ...]:
     return tuple(grouped)
 
 
-def find_picture(label: Path, root: Path, images: Path | None) -> Path | None:
-    """The picture that a label file belongs to, or None: looked for in `images`, beside it, and in parallel folders.
+class PictureFinder:
+    """The pictures that label files below `root` belong to: looked for in `images`, beside them, in parallel folders.
 
     Parallel folders differ in one part of their path, as `labels` and `images`, or `Annotations` and `JPEGImages`.
+    Every folder is listed once.
     """
-    below = label.relative_to(root)
-    candidates = [images / below] if images is not None else [label]
-    if images is None:
-        parts = label.parts
-        for place in range(len(parts) - 2, -1, -1):
+
+    def __init__(self, root: Path, images: Path | None) -> None:
+        self._root = root
+        self._images = images
+        self._listed: dict[Path, dict[str, list[Path]]] = {}
+
+    def find(self, label: Path) -> Path | None:
+        """The picture of a label file, or None; of several the one that is no file of the label's own kind."""
+        for folder in self._folders(label):
+            pictures = [
+                picture
+                for picture in self._pictures(folder).get(label.stem, ())
+                if folder != label.parent or picture.suffix.lower() != label.suffix.lower()
+            ]
+            if pictures:
+                return min(pictures, key=lambda picture: (picture.suffix.lower() == label.suffix.lower(), picture))
+        return None
+
+    def _folders(self, label: Path) -> list[Path]:
+        below = label.parent.relative_to(self._root)
+        if self._images is not None:
+            return [self._images / below]
+        parts = label.parent.parts
+        for place in range(len(parts) - 1, -1, -1):
             if parts[place] in LABEL_FOLDERS:
-                candidates += [Path(*parts[:place], name, *parts[place + 1 :]) for name in PICTURE_FOLDERS]
-                break
-        else:
-            candidates += [root.parent / name / below for name in PICTURE_FOLDERS]
-    for candidate in candidates:
-        for suffix in sorted(IMAGE_SUFFIXES - {label.suffix}) + [label.suffix] * (candidate != label):
-            picture = candidate.with_suffix(suffix)
-            if picture.is_file():
-                return picture
-    return None
+                parallel = [Path(*parts[:place], name, *parts[place + 1 :]) for name in PICTURE_FOLDERS]
+                return [label.parent, *parallel]
+        return [label.parent, *(self._root.parent / name / below for name in PICTURE_FOLDERS)]
+
+    def _pictures(self, folder: Path) -> dict[str, list[Path]]:
+        """The pictures in a folder by their names without ending."""
+        if folder not in self._listed:
+            found: dict[str, list[Path]] = defaultdict(list)
+            for file in folder.iterdir() if folder.is_dir() else ():
+                if file.suffix.lower() in IMAGE_SUFFIXES:
+                    found[file.stem].append(file)
+            self._listed[folder] = found
+        return self._listed[folder]
 
 
 def picture_size(path: Path) -> Size:

@@ -17,7 +17,7 @@ from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
 from masklet.io.documents import member, read_text, write_text
 from masklet.io.files import files_below, walk_files
-from masklet.io.formats.folders import find_picture, picture_size
+from masklet.io.formats.folders import PictureFinder, picture_size
 from masklet.io.formats.targets import frame_files
 from masklet.io.polygons import fill_polygons, outline_whole
 from masklet.types import Size
@@ -47,9 +47,10 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         raise InputError(f"no label files (*.txt) in {path} or the folders in it")
     root = path / "labels" if (path / "labels").is_dir() else path
     names = _read_names(path)
+    pictures = PictureFinder(root, images)
     frames, largest = [], -1
     for file in labels:
-        picture = find_picture(file, root, images)
+        picture = pictures.find(file)
         if picture is None:
             raise InputError(
                 f"{file} has no picture: looked in {images or 'the same folder and in images beside labels'}; "
