@@ -580,3 +580,17 @@ def test_of_two_pictures_beside_masks_that_of_another_ending_is_theirs(tmp_path)
     assert [frame.name for frame in read_annotations(tmp_path).frames] == ["a.png"]
     Image.new("L", (12, 10)).save(tmp_path / "JPEGImages/a.webp")
     assert [frame.name for frame in read_annotations(tmp_path).frames] == ["a.webp"]
+
+
+@pytest.mark.parametrize("format", ["labelme", "yolo", "davis"])
+def test_masks_without_a_pixel_are_said_to_be_left_out(tmp_path, format):
+    masks = (ObjectMask(1, encode_rle(np.zeros(SIZE, bool))), ObjectMask(2, encode_rle(BLOCK)))
+    lost = write_annotations(Annotations((Frame("a.jpg", SIZE, masks),)), tmp_path, format)
+    assert lost[-1] == "empty masks: 1 are left out"
+    assert read_annotations(tmp_path, format, images=picture_folder(tmp_path)).num_masks == 1
+
+
+def picture_folder(folder: Path) -> Path:
+    (folder / "pictures").mkdir()
+    Image.new("L", (12, 10)).save(folder / "pictures/a.jpg")
+    return folder / "pictures"

@@ -194,6 +194,11 @@ def losses(annotations: Annotations, capacity: Capacity) -> list[str]:
     return found
 
 
+def empty_losses(num_empty: int) -> list[str]:
+    """The sentence for masks without a pixel where a format has no way to hold them, if there are any."""
+    return [f"empty masks: {num_empty} are left out"] if num_empty else []
+
+
 def checked_rle(rle: Mapping[str, Any], size: Size, where: str) -> dict[str, Any]:
     """COCO RLE from a file, its counts text or a list, as compressed text for a picture of `size`.
 

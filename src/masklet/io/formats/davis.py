@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pycocotools import mask as coco
 
 from masklet.errors import InputError, OutputError
-from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, empty_losses, losses
 from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import PictureFinder, group_clips
 from masklet.io.formats.targets import frame_files
@@ -75,7 +76,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
     if renumbered:
         found.append(f"ids: objects of {renumbered} clips or pictures are renumbered to fit 1..{LARGEST_ID}")
-    return found
+    return found + empty_losses(sum(not coco.area(mask.rle) for _, mask in annotations.all_masks()))
 
 
 def _is_mask(file: Path) -> bool:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
+from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, empty_losses, losses
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.files import files_below
 from masklet.io.formats.folders import group_clips
@@ -68,13 +69,15 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder of LabelMe files; with `polygons`, masks as outlines. Returns what could not be kept."""
-    used = set()
+    used, num_empty = set(), 0
     for file, frame in zip(frame_files(path, annotations.frames, ".json"), annotations.frames, strict=True):
-        used |= {mask.category for mask in frame.masks}
+        held = [mask for mask in frame.masks if mask.polygons is not None or coco.area(mask.rle)]
+        num_empty += len(frame.masks) - len(held)
+        used |= {mask.category for mask in held}
         contents: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
-            "shapes": [shape for mask in frame.masks for shape in _shapes(mask, polygons)],
+            "shapes": [shape for mask in held for shape in _shapes(mask, polygons)],
             "imagePath": frame.name.rpartition("/")[2],
             "imageData": None,
             "imageHeight": frame.size.height,
@@ -83,7 +86,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         write_json(file, contents)
     unused = [category.name for category in annotations.categories if category.name not in used]
     note = [f"categories: {len(unused)} that no mask uses are not kept ({', '.join(unused[:3])})"] if unused else []
-    return losses(annotations, CAPACITY) + note
+    return losses(annotations, CAPACITY) + note + empty_losses(num_empty)
 
 
 @dataclass(frozen=True)

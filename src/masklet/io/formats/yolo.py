@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+from pycocotools import mask as coco
 
 from masklet.errors import InputError, OutputError
-from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, losses
+from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, empty_losses, losses
 from masklet.io.documents import member, read_text, write_text
 from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import PictureFinder, picture_size
@@ -75,17 +76,19 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
         if earlier.is_file() or any(walk_files(earlier, ".txt")):
             raise OutputError(f"{earlier} is there already, and labels would be mixed; name a new folder")
     classes = {category.name: place for place, category in enumerate(annotations.categories)}
-    joined = 0
+    joined = num_empty = 0
     for file, frame in zip(frame_files(path / "labels", annotations.frames, ".txt"), annotations.frames, strict=True):
         lines = []
         for mask in frame.masks:
             if mask.polygons is not None and len(mask.polygons) == 1:
                 outline = mask.polygons[0]
-            else:
+            elif coco.area(mask.rle):
                 joined += mask.polygons is not None
-                outline = tuple(outline_whole(mask.mask)) if mask.mask.any() else ()
-            if outline:
-                lines.append(_line(classes[mask.category], outline, frame.size))
+                outline = tuple(outline_whole(mask.mask))
+            else:
+                num_empty += 1
+                continue
+            lines.append(_line(classes[mask.category], outline, frame.size))
         write_text(file, "".join(lines))
     # Without a `path`, which Ultralytics looks for in its own folder of data sets, the two start from this folder.
     data = {"train": "images", "val": "images", "names": list(classes)}
@@ -94,7 +97,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[s
     found.append(f"splits: train and val name the same pictures in {DATA_FILE}; part them before you train")
     if joined:
         found.append(f"outlines: {joined} masks of several polygons become one polygon along their pixels")
-    return found
+    return found + empty_losses(num_empty)
 
 
 def _label_files(path: Path) -> list[Path]:
