@@ -322,7 +322,13 @@ def test_a_category_without_objects_may_share_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"id": "seven"}, "annotation seven: an object's id"), ({"score": "high"}, "annotation 7:")]
+    ("changes", "words"),
+    [
+        ({"id": "seven"}, "annotation seven: an object's id"),
+        ({"score": "high"}, "annotation 7: the score of object 7 must be a finite number; got 'high'"),
+        ({"score": float("nan")}, "annotation 7: the score of object 7 must be a finite number; got nan"),
+        ({"score": float("inf")}, "annotation 7: the score of object 7 must be a finite number; got inf"),
+    ],
 )
 def test_wrong_types_in_coco_name_the_file_and_annotation(tmp_path, changes, words):
     with pytest.raises(InputError, match=rf"file\.json, {words}"):

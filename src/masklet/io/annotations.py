@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class ObjectMask:
 
     rle: COCO's compressed RLE with counts as text; polygons: the outline as the file gave it, each x0, y0, x1, y1, ...
     in pixels, or None where the file holds a mask; crowd: a group that is not told apart, as COCO marks it. Raises
-    `InputError` for an id or score that is no number.
+    `InputError` for an id or score that is no number, or a score that is not finite.
     """
 
     object_id: int
@@ -49,8 +50,8 @@ class ObjectMask:
     def __post_init__(self) -> None:
         if not isinstance(self.object_id, int):
             raise InputError(f"an object's id must be a whole number; got {self.object_id!r}")
-        if not isinstance(self.score, int | float | None):
-            raise InputError(f"the score of object {self.object_id} must be a number; got {self.score!r}")
+        if not isinstance(self.score, int | float | None) or not abs(self.score or 0) < math.inf:
+            raise InputError(f"the score of object {self.object_id} must be a finite number; got {self.score!r}")
 
     @property
     def mask(self) -> NDArray[np.bool_]:
