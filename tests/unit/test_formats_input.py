@@ -92,7 +92,8 @@ def test_damaged_ytvis_names_the_annotation(tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ({"shape_type": "line"}, "shape 0: a line encloses no area"),
+        ({"shape_type": "line"}, r"file\.json has points and lines only: none of its 1 shapes encloses an area"),
+        ({"shape_type": "cuboid"}, "shape 0: its shape_type is 'cuboid'; polygon, rectangle, circle and mask are read"),
         ({"shape_type": "circle"}, "shape 0: a circle has two points, its centre and one on it; got 4"),
         ({"points": [[1, 1], [2, 2], [40, 2]]}, r"shape 0: polygon corner \(40, 2\)"),
         ({"shape_type": "mask", "mask": "!!!"}, "shape 0: its mask is no PNG"),
@@ -600,3 +601,26 @@ def picture_folder(folder: Path) -> Path:
     (folder / "pictures").mkdir()
     Image.new("L", (12, 10)).save(folder / "pictures/a.jpg")
     return folder / "pictures"
+
+
+def test_points_and_lines_among_the_shapes_of_labelme_are_passed_over_with_a_word(tmp_path):
+    contents = labelme({"group_id": 4})
+    contents["shapes"] += [
+        contents["shapes"][0] | {"shape_type": kind, "group_id": None} for kind in ("point", "line", "linestrip")
+    ]
+    with pytest.warns(UserWarning, match=r"file\.json: 3 points and lines enclose no area and are passed over"):
+        assert only_mask(read_annotations(saved(tmp_path, contents))).object_id == 4
+
+
+def test_pictures_of_lvis_are_called_as_their_address_ends(tmp_path):
+    contents = coco()
+    del contents["images"][0]["file_name"]
+    contents["images"][0]["coco_url"] = "http://images.cocodataset.org/val2017/000000397133.jpg"
+    assert read_annotations(saved(tmp_path, contents)).frames[0].name == "000000397133.jpg"
+
+
+def test_blank_lines_behind_the_names_of_classes_are_no_classes(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n\n\n")
+    (tmp_path / "a.txt").write_text("1 0.1 0.1 0.5 0.5 0.9 0.1\n")
+    Image.new("L", (12, 10)).save(tmp_path / "a.jpg")
+    assert [category.name for category in read_annotations(tmp_path).categories] == ["cat", "dog"]

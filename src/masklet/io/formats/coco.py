@@ -177,6 +177,8 @@ def _object_id(annotation: dict[str, Any], *, in_clip: bool, place: int) -> Any:
 
 def _read_frame(picture: Any, masks: tuple[ObjectMask, ...], clips: dict[int, str], path: Path) -> Frame:
     where = f"{path}, image {picture['id']}"
+    if "file_name" not in picture and "coco_url" in picture:  # as LVIS has it
+        picture = picture | {"file_name": member(picture, "coco_url", str, where).rpartition("/")[2]}
     file_name = member(picture, "file_name", str, where)
     name, clip, given = file_name, None, None
     if _in_clip(picture, clips):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CAPACITY = Capacity(polygons=True)
 CIRCLE_CORNERS = 64
+OPEN_SHAPES = ("point", "points", "line", "linestrip")
 VERSION = "5.5.0"
 """The version of LabelMe whose files these are; it knows masks and group ids."""
 
@@ -46,13 +48,14 @@ def recognise(path: Path, contents: Any) -> bool:
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a LabelMe file, or a folder of them; numbered pictures are a clip where each shape has a group id.
 
-    Raises `InputError` naming the file and shape.
+    Points and lines, which enclose no area, are passed over. Raises `InputError` naming the file and shape.
     """
     root = path if path.is_dir() else path.parent
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise InputError(f"no JSON files in {path} or the folders in it")
     pictures = [_read_picture(file, root) for file in files]
+    _warn_of_open_shapes(path, pictures)
     ids = _divided_ids(pictures)
     frames = tuple(_frame(picture, ids) for picture in pictures)
     if all(len(picture.ids) == len(picture.groups) for picture in pictures):
@@ -92,11 +95,13 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
 @dataclass(frozen=True)
 class _Picture:
     """What one file says. groups: for each object its label and group id, or its place where it has none, and its
-    shapes, each with the words that an error about it begins with; unread: what else there is."""
+    shapes, each with the words that an error about it begins with; num_open: how many shapes enclose no area; unread:
+    what else there is."""
 
     name: str
     size: Size
     groups: dict[tuple[str, Any], list[tuple[str, Any]]]
+    num_open: int
     unread: tuple[str, ...]
 
     @property
@@ -110,13 +115,29 @@ def _read_picture(file: Path, root: Path) -> _Picture:
     size = size_of(contents, str(file), "imageHeight", "imageWidth")
     groups: dict[tuple[str, Any], list[tuple[str, Any]]] = defaultdict(list)
     shapes = member(contents, "shapes", list, str(file))
+    num_open = 0
     for place, shape in enumerate(shapes):
         where = f"{file}, shape {place}"
+        if isinstance(shape, dict) and shape.get("shape_type") in OPEN_SHAPES:
+            num_open += 1
+            continue
         label = member(shape, "label", str, where)
         group = member(shape, "group_id", (int, str, type(None)), where) if "group_id" in shape else None
         groups[label, ("alone", place) if group is None else group].append((where, shape))
     suffix = Path(str(contents.get("imagePath") or "x.jpg")).suffix or ".jpg"
-    return _Picture(file.relative_to(root).with_suffix(suffix).as_posix(), size, groups, _unread(contents, shapes))
+    name = file.relative_to(root).with_suffix(suffix).as_posix()
+    return _Picture(name, size, groups, num_open, _unread(contents, shapes))
+
+
+def _warn_of_open_shapes(path: Path, pictures: Sequence[_Picture]) -> None:
+    num_open = sum(picture.num_open for picture in pictures)
+    if num_open and not any(picture.groups for picture in pictures):
+        raise InputError(
+            f"{path} has points and lines only: none of its {num_open} shapes encloses an area; polygon, rectangle, "
+            "circle and mask are read"
+        )
+    if num_open:
+        warnings.warn(f"{path}: {num_open} points and lines enclose no area and are passed over", stacklevel=4)
 
 
 def _unread(contents: Any, shapes: Any) -> tuple[str, ...]:
@@ -182,7 +203,7 @@ def _polygon(shape: Any, where: str) -> tuple[float, ...]:
             raise InputError(f"{where}: a circle has two points, its centre and one on it; got {len(corners)}")
         corners = _circle(*corners)
     elif kind != "polygon":
-        raise InputError(f"{where}: a {kind} encloses no area; polygon, rectangle, circle and mask are read")
+        raise InputError(f"{where}: its shape_type is {kind!r}; polygon, rectangle, circle and mask are read")
     return tuple(corners.ravel().tolist())
 
 

@@ -159,8 +159,13 @@ def _read_names(path: Path) -> dict[int, str]:
             file = folder / name
             if file.is_file():
                 text = read_text(file)
-                return dict(enumerate(text.splitlines())) if file.suffix == ".txt" else _yaml_names(text, file)
+                return _listed_names(text) if file.suffix == ".txt" else _yaml_names(text, file)
     return {}
+
+
+def _listed_names(text: str) -> dict[int, str]:
+    """The lines of a text file; blank ones at its end name nothing."""
+    return dict(enumerate(line.strip() for line in text.rstrip().splitlines()))
 
 
 def _yaml_names(text: str, file: Path) -> dict[int, str]:
