@@ -5,9 +5,10 @@ Outlines follow the edges of the pixels, so that COCO's own rasteriser gives bac
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco
 
@@ -15,7 +16,7 @@ from masklet.errors import InputError
 from masklet.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,19 +43,10 @@ def outline_parts(mask: NDArray[np.bool_]) -> list[list[float]]:
 
     A hole is joined to the part's edge by a cut of no width, which the even-odd rule fills correctly.
     """
-    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
-    edges: dict[int, NDArray[np.int64]] = {}
-    holes: list[tuple[int, NDArray[np.int64]]] = []
-    for loop in trace_edges(mask):
-        x, y = loop[0]
-        inside = y < mask.shape[0] and x < mask.shape[1] and mask[y, x]
-        if inside:
-            edges[int(labels[y, x])] = loop
-        else:
-            holes.append((int(labels[y - 1, x]), loop))
-    for label, hole in holes:
-        edges[label] = _join(edges[label], hole)
-    return [_flat(loop) for loop in edges.values()]
+    edges = _trace(mask)
+    inside = mask[edges.first[:, 1], edges.first[:, 0]]
+    cuts = _cuts(mask, edges, np.flatnonzero(~inside))
+    return [_flat(_joined(edges.loops, cuts, part)) for part in np.flatnonzero(inside).tolist()]
 
 
 def outline_whole(mask: NDArray[np.bool_]) -> list[float]:
@@ -64,32 +56,125 @@ def outline_whole(mask: NDArray[np.bool_]) -> list[float]:
     """
     if not mask.any():
         raise InputError("an empty mask has no outline")
-    parts = [np.asarray(part).reshape(-1, 2) for part in outline_parts(mask)]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = _join(whole, part)
-    return _flat(whole)
+    edges = _trace(mask)
+    return _flat(_joined(edges.loops, _cuts(mask, edges, np.arange(1, len(edges.loops))), 0))
 
 
-def trace_edges(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """The closed loops of corners x, y, each (n, 2), along the pixel edges that part a mask [H, W] from its outside.
+@dataclass(frozen=True)
+class _Edges:
+    """The closed loops along the pixel edges that part a mask from its outside, those of holes among them.
 
-    Each loop starts at its uppermost, then leftmost corner and first goes right.
+    xy: [n, 2] all corners in reading order, of which 2k and 2k + 1 end the same horizontal edge; owner, place: [n] the
+    loop that each is in, and where; loops: each one's corners [m, 2], from its uppermost, then leftmost to the right.
     """
+
+    xy: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    place: NDArray[np.int64]
+    loops: list[NDArray[np.int64]]
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """[loops, 2] each one's first corner. They are in reading order."""
+        return np.array([loop[0] for loop in self.loops], np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """From a point of one loop, `along` pixels behind the corner at `place`, to the first corner of another."""
+
+    place: int
+    along: int
+    point: NDArray[np.int64]
+    loop: int
+
+
+def _trace(mask: NDArray[np.bool_]) -> _Edges:
     x, y, across, down = _corners(mask)
-    loops = []
-    visited = np.zeros(len(x), bool)
+    xy = np.stack((x, y), 1)
+    owner, place = np.full(len(x), -1), np.zeros(len(x), np.int64)
+    loops: list[NDArray[np.int64]] = []
     for start in range(len(x)):
-        if visited[start]:
+        if owner[start] >= 0:
             continue
         loop, corner = [], start
-        while not visited[corner]:
+        while owner[corner] < 0:
             beyond = across[corner]
-            visited[corner] = visited[beyond] = True
+            owner[corner] = owner[beyond] = len(loops)
             loop += [corner, beyond]
             corner = down[beyond]
-        loops.append(np.stack((x[loop], y[loop]), 1))
-    return loops
+        place[loop] = np.arange(len(loop))
+        loops.append(xy[loop])
+    return _Edges(xy, owner, place, loops)
+
+
+def _cuts(mask: NDArray[np.bool_], edges: _Edges, loops: NDArray[np.int64]) -> dict[int, list[_Cut]]:
+    """A cut to each of `loops` from one before it, by the loop that it starts from and in the order along that.
+
+    It goes straight up to the next edge: through the part, for a hole, through the ground, for a part. What has nothing
+    above it is joined to the nearest corner before; there is one such loop in each column at the most.
+    """
+    width = mask.shape[1]
+    x, y = edges.first[loops].T
+    row = _edges_above(mask)[y, x]
+    left = np.searchsorted(edges.xy @ [1, width + 1], row * (width + 1) + x, side="right") - 1
+    by_column = np.argsort(edges.xy[:, 0], kind="stable")
+    columns = edges.xy[by_column, 0]
+    cuts = defaultdict(list)
+    for loop, column, height, corner in zip(loops.tolist(), x.tolist(), row.tolist(), left.tolist(), strict=True):
+        if height < 0:
+            corner = _nearest(edges, loop, by_column, columns)
+            cut = _Cut(int(edges.place[corner]), 0, edges.xy[corner], loop)
+        else:
+            start = corner if edges.place[corner] < edges.place[corner + 1] else corner + 1
+            along = abs(column - int(edges.xy[start, 0]))
+            cut = _Cut(int(edges.place[start]), along, np.array([column, height]), loop)
+        cuts[int(edges.owner[corner])].append(cut)
+    return {loop: sorted(found, key=lambda cut: (cut.place, cut.along)) for loop, found in cuts.items()}
+
+
+def _nearest(edges: _Edges, loop: int, by_column: NDArray[np.int64], columns: NDArray[np.int64]) -> int:
+    """The corner of a loop before this one that is nearest to its first, looked for in more and more columns about.
+
+    by_column: [n] the corners from left to right; columns: [n] their x.
+    """
+    first, reach = edges.loops[loop][0], 1
+    while True:
+        reach *= 2
+        start, stop = np.searchsorted(columns, (first[0] - reach, first[0] + reach + 1))
+        near = by_column[start:stop]
+        near = near[edges.owner[near] < loop]
+        steps = np.abs(edges.xy[near] - first).sum(1)
+        if len(near) and (steps.min() <= reach or stop - start == len(columns)):
+            return int(near[steps.argmin()])
+
+
+def _edges_above(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[H + 1, W]: the row of the nearest horizontal edge above each corner and the pixel to its right, -1 for none."""
+    around = np.pad(mask, ((1, 1), (0, 0)))
+    rows = np.where(around[1:] != around[:-1], np.arange(len(mask) + 1)[:, None], -1)
+    above = np.full_like(rows, -1)
+    above[1:] = np.maximum.accumulate(rows)[:-1]
+    return above
+
+
+def _joined(loops: Sequence[NDArray[np.int64]], cuts: Mapping[int, Sequence[_Cut]], loop: int) -> NDArray[np.int64]:
+    """Walk along a loop [m, 2] and, at each cut, to the other loop, around it in the same way, and back."""
+    walked: list[NDArray[np.int64]] = []
+    waiting: list[int | NDArray[np.int64]] = [loop]
+    while waiting:  # without recursion, for holes below one another are cut from each other
+        ahead = waiting.pop()
+        if isinstance(ahead, np.ndarray):
+            walked.append(ahead)
+            continue
+        steps: list[int | NDArray[np.int64]] = []
+        start = 0
+        for cut in cuts.get(ahead, ()):
+            steps += [loops[ahead][start : cut.place + 1], cut.point[None], cut.loop]
+            steps.append(np.stack((loops[cut.loop][0], cut.point)))
+            start = cut.place + 1
+        waiting += [loops[ahead][start:], *reversed(steps)]
+    return np.concatenate(walked)
 
 
 def _corners(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
@@ -112,12 +197,6 @@ def _corners(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
     for partner, order in ((across, np.lexsort((second, x, y))), (down, np.lexsort((second ^ rising, y, x)))):
         partner[order[::2]], partner[order[1::2]] = order[1::2], order[::2]
     return x, y, across, down
-
-
-def _join(outer: NDArray[np.int64], inner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Walk `outer` to the corner nearest to `inner`'s first, go around `inner`, come back the same way and go on."""
-    nearest = int(np.abs(outer - inner[0]).sum(1).argmin())
-    return np.concatenate((outer[: nearest + 1], inner, inner[:1], outer[nearest:]))
 
 
 def _flat(loop: NDArray[np.int64]) -> list[float]:
