@@ -624,3 +624,12 @@ def test_blank_lines_behind_the_names_of_classes_are_no_classes(tmp_path):
     (tmp_path / "a.txt").write_text("1 0.1 0.1 0.5 0.5 0.9 0.1\n")
     Image.new("L", (12, 10)).save(tmp_path / "a.jpg")
     assert [category.name for category in read_annotations(tmp_path).categories] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("place", [".", "Annotations_6fps", "Annotations_6fps/sav_1"])
+def test_the_folders_of_single_objects_in_sav_are_no_clips(tmp_path, place):
+    for name in ("000", "001"):
+        (tmp_path / "Annotations_6fps/sav_1" / name).mkdir(parents=True)
+        write_index_png(tmp_path / f"Annotations_6fps/sav_1/{name}/00000.png", BLOCK.astype(np.uint8))
+    with pytest.raises(InputError, match=r"SA-V's masks in Annotations_6fps, a folder for each object"):
+        read_annotations(tmp_path / place)

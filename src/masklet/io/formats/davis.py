@@ -15,6 +15,7 @@ from masklet.io.formats.folders import PictureFinder, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
 from masklet.io.palette import is_shaded, read_index_png, write_index_png
+from masklet.io.sav_folder import MASK_FOLDER
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
@@ -35,12 +36,19 @@ def recognise(path: Path, contents: Any) -> bool:
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a folder of index PNGs, or a data set's root with `Annotations` in it.
 
-    Pictures are looked for beside, only for the endings of their names. Raises `InputError` for an empty folder.
+    Pictures are looked for beside, only for the endings of their names. Raises `InputError` for an empty folder, or
+    the masks of SA-V's validation and test sets, which have a folder for each object.
     """
     root = path / "Annotations" if (path / "Annotations").is_dir() else path
+    files = files_below(root, ".png")
+    if any(MASK_FOLDER in file.absolute().parts for file in files):
+        raise InputError(
+            f"{path} has SA-V's masks in {MASK_FOLDER}, a folder for each object, which are no index PNGs; "
+            "`masklet eval` and `masklet train` read them, and SA-V's JSON files can be converted"
+        )
     pictures = PictureFinder(root, images)
     frames = []
-    for file in files_below(root, ".png"):
+    for file in files:
         index = read_index_png(file)
         picture = pictures.find(file)
         name = file.relative_to(root).with_suffix(picture.suffix if picture else ".jpg").as_posix()
