@@ -548,6 +548,7 @@ def test_what_is_read_is_not_written_over(tmp_path, format):
     annotations = Annotations((Frame("00000.jpg", SIZE, (mask,), "clip"),))
     path = tmp_path / "in.json" if format in ("coco", "ytvis") else tmp_path
     write_annotations(annotations, path, format)
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(OutputError, match=r"is what is read; name another|labels would be mixed"):
         write_annotations(annotations, path, format, source=tmp_path)

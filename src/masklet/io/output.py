@@ -38,10 +38,12 @@ def spare_source(source: object, *outputs: Path) -> None:
 
 def spare_files(read: Iterable[Path], outputs: Iterable[Path]) -> None:
     """Raise `OutputError` where one of `outputs` is one of the files `read`, by whatever path."""
-    places = {_place(path) for path in read}
-    for output in outputs:
-        if output.exists() and _place(output) in places:
-            raise OutputError(f"{output} would be written over, and it is what is read; name another folder")
+    places = {_place(output): output for output in outputs if output.exists()}
+    for path in read if places else ():
+        if path.exists() and _place(path) in places:  # a link may lead nowhere
+            raise OutputError(
+                f"{places[_place(path)]} would be written over, and it is what is read; name another folder"
+            )
 
 
 def _place(path: Path) -> tuple[int, int]:
