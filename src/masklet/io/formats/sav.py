@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
 from masklet.io.files import files_below
+from masklet.io.formats.targets import clip_files
 from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
 from masklet.ops.rle import encode_rle
@@ -53,8 +54,9 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     that has no mask on the frames kept.
     """
     unscored, renamed, dropped, counted = 0, False, 0, 0
-    groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
-    for name, frames in groups:
+    groups = list(annotations.clips.items()) + [(still.path, (still,)) for still in annotations.stills]
+    for file, (name, frames) in zip(clip_files(path, groups, ""), groups, strict=True):
+        name = name if frames[0].clip is not None else frames[0].stem
         numbered = _by_number(frames)
         if numbered:
             dropped += sum(number % ANNOTATION_STRIDE > 0 for number in numbered)
@@ -66,7 +68,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
             video = as_masklets(name, frames)
         unscored += sum(mask.score is not None for frame in frames for mask in frame.masks) * (video.kind == "manual")
         renamed |= any(frame.name != _frame_name(place) for place, frame in enumerate(frames))
-        write_sav(video, path / f"{name}_{video.kind}.json")
+        write_sav(video, file.with_name(f"{file.name}_{video.kind}.json"))
     found = losses(annotations, replace(CAPACITY, scores=True, names=not renamed))
     if dropped:
         found.append(f"frames: {dropped} are not kept, for SA-V annotates every fourth")
@@ -83,12 +85,12 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
 def every_fourth(numbered: Mapping[int, Frame], num_frames: int, clip: str) -> tuple[Frame, ...]:
     """Of a clip's frames by number those numbered 0, 4, 8, ..., without masks where there is none.
 
-    Raises `InputError` where none of them has a mask, or the clip has several sizes.
+    Raises `InputError` where only others have masks, or the clip has several sizes.
     """
     size = single_size(clip, tuple(numbered.values()))
     places = range(0, num_frames, ANNOTATION_STRIDE)
     kept = tuple(numbered.get(number, Frame(f"{number:05d}.jpg", size, (), clip)) for number in places)
-    if not any(frame.masks for frame in kept):
+    if any(frame.masks for frame in numbered.values()) and not any(frame.masks for frame in kept):
         raise InputError(f"{clip}: none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask")
     return kept
 
