@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 
 import masklet
-from masklet.io.frames import open_frames
 
 
 def main() -> None:
@@ -22,7 +21,7 @@ def main() -> None:
     options = parser.parse_args()
 
     stream = masklet.Stream(masklet.load(options.model))
-    for number, frame in enumerate(open_frames(options.clip)):
+    for number, frame in enumerate(masklet.open_frames(options.clip)):
         masks = stream.step(frame)
         if number == 0:
             masks = stream.add(1, points=[(options.x, options.y)])

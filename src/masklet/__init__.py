@@ -9,14 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from masklet.checkpoints import load
+    from masklet.checkpoints import load, save
     from masklet.config import CONFIGS, ModelConfig
-    from masklet.errors import CheckpointError, DeviceError, InputError, MaskletError, OutputError, PromptError
-    from masklet.io.frame_source import BrokenVideo
+    from masklet.errors import (
+        BrokenVideo,
+        CheckpointError,
+        DeviceError,
+        InputError,
+        MaskletError,
+        OutputError,
+        PromptError,
+    )
+    from masklet.io.draw import draw_masks
+    from masklet.io.frames import open_frames
     from masklet.model.compiled import compile_model
     from masklet.predict.everything import FoundMasks, everything
+    from masklet.predict.everything_options import EverythingOptions
     from masklet.predict.everything_video import MaskletRules, everything_video
     from masklet.predict.image import ImageEmbedding, ImagePredictor
+    from masklet.predict.mask_finder import FoundMask
     from masklet.predict.stream import Stream
     from masklet.predict.video import VideoSession
     from masklet.tracking.policy import TrackingPolicy
@@ -25,10 +36,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BrokenVideo": "io.frame_source",
+    "BrokenVideo": "errors",
     "CONFIGS": "config",
     "CheckpointError": "errors",
     "DeviceError": "errors",
+    "EverythingOptions": "predict.everything_options",
+    "FoundMask": "predict.mask_finder",
     "FoundMasks": "predict.everything",
     "FrameMasks": "types",
     "ImageEmbedding": "predict.image",
@@ -46,9 +59,12 @@ _HOMES = {
     "TrackingPolicy": "tracking.policy",
     "VideoSession": "predict.video",
     "compile_model": "model.compiled",
+    "draw_masks": "io.draw",
     "everything": "predict.everything",
     "everything_video": "predict.everything_video",
     "load": "checkpoints",
+    "open_frames": "io.frames",
+    "save": "checkpoints",
 }
 """The module each public name lives in."""
 
@@ -57,6 +73,8 @@ __all__ = [
     "BrokenVideo",
     "CheckpointError",
     "DeviceError",
+    "EverythingOptions",
+    "FoundMask",
     "FoundMasks",
     "FrameMasks",
     "ImageEmbedding",
@@ -75,9 +93,12 @@ __all__ = [
     "VideoSession",
     "__version__",
     "compile_model",
+    "draw_masks",
     "everything",
     "everything_video",
     "load",
+    "open_frames",
+    "save",
 ]
 
 

@@ -19,6 +19,18 @@ class PromptError(InputError):
     """A point, box, mask or object id that cannot be used as a prompt."""
 
 
+class BrokenVideo(InputError):
+    """A video that breaks off or is damaged: `frame` is the number of the last good frame, -1 if there is none."""
+
+    def __init__(self, name: str, frame: int, reason: str) -> None:
+        after = f"after frame {frame}" if frame >= 0 else "before its first frame"
+        super().__init__(
+            f"{name} breaks off {after}: {reason}. Where more of it can be decoded, ffmpeg writes that to a file that "
+            f"can be read through: ffmpeg -i {name} mended.mp4"
+        )
+        self.frame = frame
+
+
 class CheckpointError(MaskletError):
     """A checkpoint that is missing, damaged, unsafe, or of another architecture."""
 
@@ -29,3 +41,7 @@ class DeviceError(MaskletError):
 
 class OutputError(MaskletError, OSError):
     """A result that cannot be written: no permission, no space, not a folder."""
+
+
+class DivergedError(MaskletError):
+    """A loss or gradient in training that is not a finite number."""

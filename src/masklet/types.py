@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -96,7 +97,7 @@ class Prompt:
         )
 
     def check_within(self, size: Size) -> None:
-        """Raise `PromptError` where a point, box or mask does not fit a picture of `size`."""
+        """Raise `PromptError` where a point or box reaches outside a picture of `size`."""
         height, width = size
         for x, y in self.points:
             if not (0 <= x <= width and 0 <= y <= height):
@@ -105,11 +106,6 @@ class Prompt:
             x0, y0, x1, y1 = self.box
             if x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
                 raise PromptError(f"box {_plain(self.box)} reaches outside the picture of {width} x {height} pixels")
-        if self.mask is not None and self.mask.shape != tuple(size):
-            raise PromptError(
-                f"the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels (width x height), "
-                f"the picture {width} x {height}; resize the mask first"
-            )
 
     def has_proportions(self, size: Size) -> bool:
         """Whether a mask, if there is one, is of a picture's size, or of it scaled and rounded to whole pixels."""
@@ -131,12 +127,20 @@ class Prompt:
 def prompt_numbers(name: str, values: Any) -> NDArray[np.float32]:
     """Numbers in memory of their own: a caller may write the next click into the same array. Raises `PromptError`."""
     try:
-        return np.array(_off_device(values), np.float32, order="C")
+        return np.array(off_device(values), np.float32, order="C")
     except (TypeError, ValueError) as error:
         raise PromptError(f"{name} must be numbers; got {values!r}") from error
 
 
-def _off_device(values: Any) -> Any:
+def whole_number(what: str, number: Any) -> int:
+    """A frame's number or an object's, NumPy's integers too. Raises `PromptError`."""
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise PromptError(f"{what} must be a whole number; got {number!r}") from error
+
+
+def off_device(values: Any) -> Any:
     """A tensor, wherever it is and whatever its precision, as an array; anything else as it is."""
     torch = sys.modules.get("torch")  # a tensor can only be here if torch is
     if torch is None or not isinstance(values, torch.Tensor):
@@ -147,7 +151,7 @@ def _off_device(values: Any) -> Any:
 
 def _binary(values: Any) -> NDArray[np.bool_]:
     try:
-        array = np.asarray(_off_device(values))
+        array = np.asarray(off_device(values))
     except (TypeError, ValueError) as error:
         raise PromptError(f"a mask is an array (H, W) of zeros and ones; got {values!r:.60}") from error
     if array.dtype.kind not in "biuf":
@@ -198,7 +202,7 @@ class _Masks:
         return [encode_rle(mask) for mask in self.masks.reshape(-1, *self.masks.shape[-2:])]
 
 
-def _detections(masks: NDArray[np.bool_], **fields: Any) -> Detections:
+def detections(masks: NDArray[np.bool_], **fields: Any) -> Detections:
     """`supervision.Detections` of masks [n, H, W]. Raises `DeviceError` where the package is missing."""
     try:
         from supervision import Detections
@@ -239,7 +243,7 @@ class ImageMasks(_Masks):
     def to_supervision(self) -> Detections:
         """All b x m masks as `supervision.Detections`, the predicted IoU as confidence. Raises `DeviceError`."""
         masks = self.masks.reshape(-1, *self.masks.shape[-2:])
-        return _detections(masks, confidence=self.iou.float().flatten().cpu().numpy())
+        return detections(masks, confidence=self.iou.float().flatten().cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,4 +276,4 @@ class FrameMasks(_Masks):
         Raises `DeviceError` where the package is missing.
         """
         ids = np.array(self.object_ids, np.int64)
-        return _detections(self.masks, confidence=self.presence.float().sigmoid().cpu().numpy(), tracker_id=ids)
+        return detections(self.masks, confidence=self.presence.float().sigmoid().cpu().numpy(), tracker_id=ids)

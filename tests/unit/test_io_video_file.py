@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from masklet.errors import InputError
+from masklet.errors import BrokenVideo, InputError
 from masklet.io import frame_source
-from masklet.io.frames import BrokenVideo, open_frames
+from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.video_file import VideoFile
 from masklet.types import Size

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,6 +233,16 @@ def test_the_official_generator_returns_its_records(model):
     assert red["crop_box"] == [0, 0, 128, 128]
     assert red["area"] == red["segmentation"].sum()
     assert nearly_equal(red["segmentation"], (picture == RED).all(-1), corners=4)
+
+
+def test_results_have_what_those_of_prompts_have(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    found = everything(paint(THINGS), model, points_per_side=8)
+    assert found.iou.tolist() == pytest.approx([mask.iou for mask in found])
+    assert np.array_equal(np.stack([decode_rle(rle) for rle in found.rle()]), found.masks)
+    detections = found.to_supervision()
+    assert np.array_equal(detections.mask, found.masks) and np.array_equal(detections.confidence, found.iou)
+    assert np.array_equal(detections.xyxy, found.boxes)
 
 
 def test_the_official_generator_s_options_may_be_changed_between_pictures(model):

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from masklet.checkpoints import load, save
-from masklet.errors import DeviceError, InputError, MaskletError, OutputError
+from masklet.errors import DeviceError, DivergedError, InputError, MaskletError, OutputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import DivergedError, Pace, Run, _for_use, begin, resume, saved_model
+from masklet.train.loop import Pace, Run, _for_use, begin, resume, saved_model
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator

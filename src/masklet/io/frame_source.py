@@ -23,18 +23,6 @@ CACHE_FRAMES = 64
 """And in frames, so that a long clip of small ones soon stops growing too."""
 
 
-class BrokenVideo(InputError):
-    """A video that breaks off or is damaged: `frame` is the number of the last good frame, -1 if there is none."""
-
-    def __init__(self, name: str, frame: int, reason: str) -> None:
-        after = f"after frame {frame}" if frame >= 0 else "before its first frame"
-        super().__init__(
-            f"{name} breaks off {after}: {reason}. Where more of it can be decoded, ffmpeg writes that to a file that "
-            f"can be read through: ffmpeg -i {name} mended.mp4"
-        )
-        self.frame = frame
-
-
 class FrameSource(ABC):
     """Frames by number from 0, each uint8 RGB [H, W, 3] of the same `size`.
 

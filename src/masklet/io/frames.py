@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.io.frame_source import BrokenVideo, FrameSource
+from masklet.io.frame_source import FrameSource
 from masklet.io.images import IMAGE_SUFFIXES, Pages, read_image
 from masklet.io.natural import natural_key
 from masklet.io.passing_frames import PassingFrames
@@ -20,8 +20,6 @@ from masklet.types import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["BrokenVideo", "FrameSource", "PictureFiles", "PictureFrames", "is_picture", "is_still", "open_frames"]
 
 
 def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
@@ -65,7 +63,10 @@ class PictureFrames(FrameSource):
     def _read(self, number: int) -> NDArray[np.uint8]:
         if number >= len(self):
             raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {number}")
-        picture = self._pictures[number]
+        try:
+            picture = self._pictures[number]
+        except IndexError as error:  # which would pass for the end of the clip
+            raise InputError(f"{self.name} says it has {len(self)} frames and fails on {number}: {error!r}") from error
         frame = read_image(picture)
         self._check_size(frame, str(picture) if isinstance(picture, str | os.PathLike) else f"frame {number}")
         return frame

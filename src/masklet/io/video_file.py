@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from masklet.errors import InputError
-from masklet.io.frame_source import BrokenVideo, FrameSource
+from masklet.errors import BrokenVideo, InputError
+from masklet.io.frame_source import FrameSource
 from masklet.io.video_index import VideoIndex, decode_stream, index_video, video_stream
 from masklet.types import Size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from masklet.io.images import read_own_image
 from masklet.model.network import Network
 from masklet.predict.everything_options import choose_options
 from masklet.predict.mask_finder import FoundMask, MaskFinder, OnPoints, best_first
-from masklet.types import Size
+from masklet.types import Size, detections
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,19 @@ class FoundMasks:
     def boxes(self) -> NDArray[np.float32]:
         """The tight box x0, y0, x1, y1 of each mask, [n, 4], right and lower edges exclusive."""
         return np.array([mask.box for mask in self.found], np.float32).reshape(-1, 4)
+
+    @property
+    def iou(self) -> NDArray[np.float32]:
+        """Predicted quality of each mask, [n], 0 to 1."""
+        return np.array([mask.iou for mask in self.found], np.float32)
+
+    def rle(self) -> list[dict[str, Any]]:
+        """Each mask as COCO run-length encoding."""
+        return [mask.rle for mask in self.found]
+
+    def to_supervision(self) -> Detections:
+        """The masks as `supervision.Detections`, the predicted IoU as confidence. Raises `DeviceError`."""
+        return detections(self.masks, confidence=self.iou)
 
     def label_map(self) -> NDArray[np.int32]:
         """Whose each pixel is, [H, W] without overlaps: 0 nobody's, i + 1 the mask at index i.

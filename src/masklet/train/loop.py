@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from masklet.checkpoints import build, choose_device, find_checkpoint, read_checkpoint, save
-from masklet.errors import InputError, MaskletError, OutputError
+from masklet.errors import DivergedError, InputError, MaskletError, OutputError
 from masklet.io.output import make_folder
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 
 ANNOTATOR_CHANCE = 3
 """Sets the annotator's generators apart from those of `data.mix` and `train.feed`."""
-
-
-class DivergedError(MaskletError):
-    """A loss or gradient that is not a finite number."""
 
 
 @dataclass(frozen=True)
