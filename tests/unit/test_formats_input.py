@@ -14,6 +14,7 @@ from PIL import Image
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
 from masklet.io.formats import FORMATS, read_annotations, recognise, write_annotations
+from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import write_index_png
 from masklet.io.sav import read_sav
 from masklet.ops.rle import decode_rle, encode_rle
@@ -440,6 +441,50 @@ def test_of_a_clip_numbered_frame_by_frame_sav_keeps_every_fourth_and_says_so(tm
     assert [decode_rle(row[0]).any(0).nonzero()[0].tolist() for row in written.masks] == [[], [4], [8]]
     with pytest.raises(InputError, match="clip: none of the frames 0, 4, 8, ..., which SA-V annotates, has a mask"):
         write_annotations(Annotations(tuple(frames[3:6])), tmp_path, "sav")
+
+
+def test_void_in_index_masks_is_no_object(tmp_path):
+    """255 beside low numbers, as in PASCAL VOC; where it is alone, it is the object."""
+    for clip, values in (("bear", [(1, 255), (255, 0)]), ("whole", [(255, 0), (255, 0)])):
+        (tmp_path / clip).mkdir()
+        for number, (left, right) in enumerate(values):
+            index = np.zeros(SIZE, np.uint8)
+            index[:, :4], index[:, 8:] = left, right
+            write_index_png(tmp_path / f"{clip}/{number:05d}.png", index)
+    annotations = read_annotations(tmp_path, "davis")
+    found = {
+        clip: [[m.object_id for m in frame.masks] for frame in frames] for clip, frames in annotations.clips.items()
+    }
+    assert found == {"bear": [[1], []], "whole": [[255], [255]]}
+    assert any("void" in sentence for sentence in write_annotations(annotations, tmp_path / "out.json", "coco"))
+
+
+def test_masklets_keep_scores_to_the_last_digit_and_frames_without_a_mask(tmp_path):
+    mask = ObjectMask(1, encode_rle(BLOCK), score=0.98765432109)
+    before = Annotations((Frame("a.jpg", SIZE, (mask,)), *(Frame(f"{n}.png", SIZE, (), "empty") for n in (3, 4))))
+    assert write_annotations(before, tmp_path, "masklets") == ()
+    after = read_annotations(tmp_path)
+    assert {frame.path: [m.score for m in frame.masks] for frame in after.frames} == {
+        "a.jpg": [0.98765432109],
+        "empty/3.png": [],
+        "empty/4.png": [],
+    }
+
+
+def test_scores_that_only_masklets_hold_are_told(tmp_path):
+    with MaskletsWriter(tmp_path / "masklets.json", kind="picture", name="a.jpg", size=SIZE) as writer:
+        writer.add(0, 1, BLOCK, iou=0.5, stability=0.9)
+    annotations = read_annotations(tmp_path)
+    assert only_mask(annotations).score == 0.5
+    assert write_annotations(annotations, tmp_path / "coco.json", "coco") == (
+        "scores: 1 beside the first of each mask",
+    )
+
+
+@pytest.mark.parametrize("format", ["ytvis", "yolo", "davis", "sav", "masklets"])
+def test_outlines_are_refused_where_there_is_no_choice(tmp_path, format):
+    with pytest.raises(InputError, match=f"an option of coco and labelme; {format} has none"):
+        write_annotations(Annotations(()), tmp_path / "out", format, polygons=True)
 
 
 def test_clips_of_several_sizes_are_refused_where_one_is_held(tmp_path):

@@ -46,7 +46,7 @@ def test_objects_and_frames_come_out_in_order_with_areas_boxes_and_scores(tmp_pa
     assert empty["frames"][0]["area"] == 0 and empty["frames"][0]["bbox"] == [0, 0, 0, 0]
     assert [record["frame"] for record in dog["frames"]] == [0, 1]
     last = dog["frames"][1]
-    assert last["area"] == 6 and last["bbox"] == [3, 1, 2, 3] and last["presence"] == 0.1235
+    assert last["area"] == 6 and last["bbox"] == [3, 1, 2, 3] and last["presence"] == 0.123456
     np.testing.assert_array_equal(decode_rle(last["segmentation"]), _mask(3))
 
 

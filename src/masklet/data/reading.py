@@ -11,15 +11,11 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.images import read_image
-from masklet.io.palette import is_shaded, read_index_png
+from masklet.io.palette import VOID, has_void, is_shaded, read_index_png
 from masklet.types import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-VOID, FEW_OBJECTS = 255, 64
-"""255 beside objects that are numbered from the bottom says that a pixel counts for nothing, as in PASCAL VOC."""
 
 
 def read_index_mask(path: Path, size: Size) -> NDArray[Any]:
@@ -36,14 +32,14 @@ def read_index_masks(paths: Sequence[Path], size: Size, clip: Sequence[Path] | N
     masks = np.stack([_read_mask(path, size) for path in paths])
     if masks.dtype != np.uint8 or not (masks == VOID).any():
         return masks
-    has_void = _is_void(masks) if clip is None else has_void_masks(tuple(clip))
-    return np.where(masks == VOID, np.uint8(0), masks) if has_void else masks
+    void = has_void(masks) if clip is None else has_void_masks(tuple(clip))
+    return np.where(masks == VOID, np.uint8(0), masks) if void else masks
 
 
 @lru_cache(maxsize=1024)
 def has_void_masks(clip: tuple[Path, ...]) -> bool:
     """Whether 255 is no object in the index masks of a clip."""
-    return _is_void(np.concatenate([np.unique(read_index_png(path)) for path in clip]))
+    return has_void(np.concatenate([np.unique(read_index_png(path)) for path in clip]))
 
 
 def shows_object(path: Path, clip: Sequence[Path]) -> bool:
@@ -71,13 +67,6 @@ def _read_mask(path: Path, size: Size) -> NDArray[Any]:
             "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
         )
     return mask
-
-
-def _is_void(values: NDArray[Any]) -> bool:
-    """Whether 255 is no object among the values of index masks. It is one where it is the only one, and where all
-    numbers up to it occur."""
-    numbers = np.unique(values[(values > 0) & (values != VOID)])
-    return bool(len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
 
 
 def read_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:

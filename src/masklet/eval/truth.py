@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.io.palette import read_index_png
+from masklet.io.palette import VOID, read_index_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
-
-VOID = 255
-"""In DAVIS 2017's masks, pixels that belong to nothing."""
 
 WHOLE = 255
 """DAVIS 2016's only object in its masks."""

@@ -146,6 +146,11 @@ class Annotations:
                 grouped.setdefault(frame.clip, []).append(frame)
         return {name: tuple(frames) for name, frames in grouped.items()}
 
+    @property
+    def groups(self) -> list[tuple[str, tuple[Frame, ...]]]:
+        """What object ids are good for: each clip's name and frames, then each single picture's path and itself."""
+        return [*self.clips.items(), *((still.path, (still,)) for still in self.stills)]
+
     def all_masks(self) -> Iterator[tuple[Frame, ObjectMask]]:
         """Every mask with its frame, in order."""
         for frame in self.frames:
@@ -193,6 +198,21 @@ def losses(annotations: Annotations, capacity: Capacity) -> list[str]:
     if crowds and not capacity.crowds:
         found.append(f"crowds: {crowds} masks are no longer marked as a crowd")
     return found
+
+
+def object_tracks(frames: tuple[Frame, ...]) -> dict[int, list[ObjectMask | None]]:
+    """Each object's mask on every one of `frames`, None where it has none, by object id in ascending order."""
+    found = [{mask.object_id: mask for mask in frame.masks} for frame in frames]
+    ids = sorted({object_id for masks in found for object_id in masks})
+    return {object_id: [masks.get(object_id) for masks in found] for object_id in ids}
+
+
+def single_size(clip: str, frames: tuple[Frame, ...]) -> Size:
+    """The one size of a clip's frames. Raises `InputError` where they differ."""
+    sizes = {frame.size for frame in frames}
+    if len(sizes) > 1:
+        raise InputError(f"clip {clip} has frames of {len(sizes)} sizes, {sorted(sizes)[:3]}; this format holds one")
+    return sizes.pop()
 
 
 def empty_losses(num_empty: int) -> list[str]:

@@ -84,7 +84,7 @@ class MaskletsWriter:
             "segmentation": encode_rle(mask),
             "area": int(mask.sum()),
             "bbox": [x0, y0, x1 - x0, y1 - y0],
-            **{name: round(float(value), 4) for name, value in scores.items()},
+            **{name: float(value) for name, value in scores.items()},
         }
         try:
             place = self._waiting.seek(0, os.SEEK_END)

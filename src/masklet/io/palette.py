@@ -15,6 +15,9 @@ from masklet.errors import InputError, OutputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+VOID, FEW_OBJECTS = 255, 64
+"""255 beside objects that are numbered from the bottom says that a pixel counts for nothing, as in PASCAL VOC."""
+
 MIDDLE_VALUES = 8
 """A mask with no more values than these, besides 0 and the highest, shades only where nearly every such pixel does."""
 
@@ -103,6 +106,15 @@ def _as_uint16(numbers: NDArray[np.integer], path: Path) -> NDArray[np.uint16]:
             "number them anew (scikit-image's relabel_sequential does)"
         )
     return numbers.astype(np.uint16)
+
+
+def has_void(values: NDArray[Any]) -> bool:
+    """Whether 255 is no object among the values of 8-bit index masks, all those of a clip together.
+
+    It is one where it is the only one, and where all numbers up to it occur.
+    """
+    numbers = np.unique(values[(values > 0) & (values != VOID)])
+    return bool(len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
 
 
 def _shows_brightness(image: Image.Image) -> bool:

@@ -19,6 +19,7 @@ from masklet.predict.everything_video import MaskletRules, everything_video
 from masklet.predict.record import (
     MASKS,
     OVERLAY,
+    SCORE_DIGITS,
     ClipRecorder,
     OnFrame,
     Recorded,
@@ -64,7 +65,8 @@ def everything_to_folder(
         recorded.masklets, kind="picture", name=Path(image).name, size=found.size, model=model.config.name
     ) as writer:
         for number, mask in enumerate(found, start=1):
-            writer.add(0, number, mask.mask, iou=mask.iou, stability=mask.stability)
+            scores = {"iou": mask.iou, "stability": mask.stability}
+            writer.add(0, number, mask.mask, **{name: round(value, SCORE_DIGITS) for name, value in scores.items()})
     return recorded
 
 

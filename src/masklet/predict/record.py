@@ -51,6 +51,9 @@ _WRITTEN_OVER = "{} is not of an earlier run, and would be written over; move it
 VISIBLE = 0.5
 """Presence above which an object is taken to be visible. Its mask can be empty still, where others cover it."""
 
+SCORE_DIGITS = 4
+"""Of predicted IoUs and presences, behind the point."""
+
 MENDED_AREA = 8
 """Holes filled and specks removed in pictures, in pixels of the model's masks (a quarter of its input size): as many as
 the official package fills in video."""
@@ -85,6 +88,9 @@ def segment_to_folder(
     predicted IoU is taken. Raises `InputError`, `PromptError`, `OutputError`.
     """
     folder = make_folder(out)
+    recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
+    spare_source(image, recorded.overlay, recorded.masks)
+    spare_others(folder, recorded.overlay, recorded.masks)
     array = read_image(image)
     if (pages := len(Pages(image))) > 1:
         warnings.warn(
@@ -103,9 +109,6 @@ def segment_to_folder(
     ).best()
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
-    recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
-    spare_source(image, recorded.overlay, recorded.masks)
-    spare_others(folder, recorded.overlay, recorded.masks)
     remove_index_masks(folder)
     write_index_png(recorded.masks, index_map(masks, ids))
     write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
@@ -117,7 +120,7 @@ def segment_to_folder(
         model=model.config.name,
     ) as writer:
         for object_id, mask, score in zip(ids, masks, iou, strict=True):
-            writer.add(0, object_id, mask, iou=score)
+            writer.add(0, object_id, mask, iou=round(score, SCORE_DIGITS))
     return recorded
 
 
@@ -229,7 +232,7 @@ class ClipRecorder:
             write_index_png(file, index)
             self._video.write(picture, self._frames.time(frame))
             for object_id, mask, presence in zip(ids, masks, presences, strict=True):
-                self._writer.add(frame, object_id, mask, presence=presence)
+                self._writer.add(frame, object_id, mask, presence=round(presence, SCORE_DIGITS))
                 if presence <= VISIBLE:
                     self._note_unseen(frame, object_id)
         except BaseException:

@@ -44,6 +44,9 @@ FORMATS: dict[str, Format] = {
 }
 """Every format by its name on the command line."""
 
+OUTLINED = ("coco", "labelme")
+"""Those that can hold a mask as an outline or as it is. YOLO has outlines only."""
+
 
 def recognise(path: str | Path) -> str:
     """The name of the format of a file or folder. Raises `InputError` saying what was looked for."""
@@ -91,6 +94,8 @@ def write_annotations(
     for an unknown format or content that it has no way to hold, `OutputError`.
     """
     module, path = _known(format), Path(path)
+    if polygons and format not in OUTLINED:
+        raise InputError(f"outlines instead of masks are an option of {' and '.join(OUTLINED)}; {format} has none")
     if source is not None:
         source = Path(source)
         spare_files(walk_files(source, "") if source.is_dir() else [source], target_files(annotations, path, format))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import PictureFinder, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
-from masklet.io.palette import is_shaded, read_index_png, write_index_png
+from masklet.io.palette import VOID, has_void, is_shaded, read_index_png, write_index_png
 from masklet.io.sav_folder import MASK_FOLDER
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 CAPACITY = Capacity(categories=False, overlap=False)
@@ -36,7 +39,8 @@ def recognise(path: Path, contents: Any) -> bool:
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a folder of index PNGs, or a data set's root with `Annotations` in it.
 
-    Pictures are looked for beside, only for the endings of their names. Raises `InputError` for an empty folder, or
+    Pictures are looked for beside, only for the endings of their names. Void, 255 beside objects that are numbered from
+    the bottom, is no object. Raises `InputError` for an empty folder, or
     the masks of SA-V's validation and test sets, which have a folder for each object.
     """
     root = path / "Annotations" if (path / "Annotations").is_dir() else path
@@ -55,7 +59,11 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
     if not frames:
         raise InputError(f"no PNG files in {root} or the folders in it")
-    return Annotations(group_clips(frames, path.name))
+    annotations = Annotations(group_clips(frames, path.name))
+    kept = [frame for _, group in annotations.groups for frame in _without_void(group)]
+    num_void = annotations.num_masks - sum(len(frame.masks) for frame in kept)
+    unread = (f"void: pixels of the value {VOID}, which count for nothing, on {num_void} frames",) if num_void else ()
+    return Annotations(tuple(kept), unread=unread)
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
@@ -64,7 +72,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     Raises `OutputError` where a picture, and no mask, is in the place of one.
     """
     hidden = renumbered = 0
-    groups = [*annotations.clips.values(), *((still,) for still in annotations.stills)]
+    groups = [frames for _, frames in annotations.groups]
     targets = frame_files(path, (frame for frames in groups for frame in frames), ".png")
     for file in targets:
         if file.exists() and not _is_mask(file):
@@ -109,6 +117,13 @@ def _flatten(frame: Frame, ids: dict[int, int]) -> tuple[NDArray[np.uint16], int
         index[mask] = ids[object_id]
     covered = sum(bool((index[mask] != ids[object_id]).any()) for object_id, mask in masks.items())
     return index, covered
+
+
+def _without_void(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """The frames of one clip, or a picture, without the mask of pixels that are no object's."""
+    if not has_void(np.array([mask.object_id for frame in frames for mask in frame.masks])):
+        return frames
+    return [replace(frame, masks=tuple(mask for mask in frame.masks if mask.object_id != VOID)) for frame in frames]
 
 
 def _index_masks(index: NDArray[Any]) -> tuple[ObjectMask, ...]:

@@ -12,11 +12,19 @@ import numpy as np
 from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
+from masklet.io.annotations import (
+    Annotations,
+    Capacity,
+    Frame,
+    ObjectMask,
+    checked_rle,
+    losses,
+    object_tracks,
+    single_size,
+)
 from masklet.io.documents import member, numbers_in, read_json
 from masklet.io.files import files_below
 from masklet.io.formats.targets import clip_files
-from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from masklet.io.masklets import Kind, MaskletsWriter
 from masklet.io.output import make_folder
@@ -24,7 +32,7 @@ from masklet.types import Size
 
 CAPACITY = Capacity(categories=False, scores=True)
 FILE_NAME = "masklets.json"
-SCORES = ("score", "iou", "presence")
+SCORES = ("score", "iou", "presence", "stability")
 """The scores a file may have, the one that is read first."""
 
 
@@ -42,14 +50,15 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     files = files_below(path, ".json") if path.is_dir() else [path]
     if not files:
         raise InputError(f"no JSON files in {path} or the folders in it")
-    read = [(file, _read_frames(file)) for file in files]
-    names = Counter(_name(found) for _, found in read if found)
+    read = [(file, *_read_frames(file)) for file in files]
+    names = Counter(_name(found) for _, found, _ in read if found)
     frames: list[Frame] = []
-    for file, found in read:
+    for file, found, _ in read:
         if found and names[_name(found)] > 1:
             found = [_in_place(frame, file.relative_to(path)) for frame in found]
         frames += found
-    return Annotations(tuple(frames))
+    others = sum(num_others for *_, num_others in read)
+    return Annotations(tuple(frames), unread=(f"scores: {others} beside the first of each mask",) if others else ())
 
 
 def _name(frames: list[Frame]) -> str:
@@ -67,7 +76,7 @@ def _in_place(frame: Frame, file: Path) -> Frame:
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a folder with `CLIP.json` for each clip, `NAME.json` for each picture. Returns what could not be kept."""
-    groups = list(annotations.clips.items()) + [(still.path, (still,)) for still in annotations.stills]
+    groups = annotations.groups
     for file, (name, frames) in zip(clip_files(path, groups, ".json"), groups, strict=True):
         size = single_size(name, frames)
         make_folder(file.parent)
@@ -94,34 +103,48 @@ def _numbers(frames: Sequence[Frame]) -> list[int]:
     return list(range(len(frames)))
 
 
-def _read_frames(file: Path) -> list[Frame]:
+def _read_frames(file: Path) -> tuple[list[Frame], int]:
+    """The frames of a file, and how many scores its masks have beside the one that is kept, such as stabilities."""
     contents = read_json(file)
     name = member(contents, "name", str, str(file))
     given = numbers_in(contents, "size", str(file))
     if len(given) != 2:
         raise InputError(f"{file}: size must be [height, width]; got {list(given)}")
     size = Size(*given)
-    masks: dict[int, list[ObjectMask]] = defaultdict(list)
+    files = _files(contents, file)
+    # A frame on which nothing is to be seen is a frame all the same.
+    masks: dict[int, list[ObjectMask]] = defaultdict(list, {number: [] for number in files})
+    num_others = 0
     for entry in member(contents, "objects", list, str(file)):
         object_id = member(entry, "id", int, f"{file}, objects")
         for record in member(entry, "frames", list, f"{file}, object {object_id}"):
             number = member(record, "frame", int, f"{file}, object {object_id}")
             where = f"{file}, object {object_id}, frame {number}"
             rle = checked_rle(member(record, "segmentation", dict, where), size, where)
-            score = next((record[key] for key in SCORES if key in record), None)
-            visible = masks[number]  # a frame on which nothing is to be seen is a frame all the same
+            scores = [record[key] for key in SCORES if key in record]
+            num_others += max(len(scores) - 1, 0)
+            visible = masks[number]
             if coco.area(rle):
-                visible.append(ObjectMask(object_id, rle, score=score))
+                visible.append(ObjectMask(object_id, rle, score=scores[0] if scores else None))
     if contents.get("kind", _kind_by_name(name, masks)) == "picture":
-        return [Frame(name, size, tuple(masks[0]))]
-    files = contents.get("files", {})
-    if not isinstance(files, dict) or not all(isinstance(called, str) for called in files.values()):
-        raise InputError(f'{file}: files must name each frame\'s file, as in {{"0": "a.jpg"}}; got {files!r:.60}')
+        return [Frame(name, size, tuple(masks[0]))], num_others
     clip = Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES else name
-    return [
-        Frame(files.get(str(number), f"{number:05d}.jpg"), size, tuple(found), clip)
+    frames = [
+        Frame(files.get(number, f"{number:05d}.jpg"), size, tuple(found), clip)
         for number, found in sorted(masks.items())
     ]
+    return frames, num_others
+
+
+def _files(contents: Any, file: Path) -> dict[int, str]:
+    """The names of frames' files by the frames' numbers, where a file tells them."""
+    files = member(contents, "files", dict, str(file)) if "files" in contents else {}
+    for number, name in files.items():
+        if not (number.isdecimal() and isinstance(name, str)):
+            raise InputError(
+                f'{file}: files must name each frame\'s file, as in {{"0": "a.jpg"}}; got {number}: {name!r}'
+            )
+    return {int(number): name for number, name in files.items()}
 
 
 def _kind_by_name(name: str, frames: Collection[int]) -> Kind:

@@ -10,10 +10,9 @@ import numpy as np
 from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses
+from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses, object_tracks, single_size
 from masklet.io.files import files_below
 from masklet.io.formats.targets import clip_files
-from masklet.io.formats.ytvis import object_tracks, single_size
 from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
 from masklet.ops.rle import encode_rle
 
@@ -54,9 +53,9 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     that has no mask on the frames kept.
     """
     unscored, renamed, dropped, counted = 0, False, 0, 0
-    groups = list(annotations.clips.items()) + [(still.path, (still,)) for still in annotations.stills]
-    for file, (name, frames) in zip(clip_files(path, groups, ""), groups, strict=True):
-        name = name if frames[0].clip is not None else frames[0].stem
+    groups = annotations.groups
+    for file, (_, frames) in zip(clip_files(path, groups, ""), groups, strict=True):
+        name = frames[0].clip or frames[0].stem
         numbered = _by_number(frames)
         if numbered:
             dropped += sum(number % ANNOTATION_STRIDE > 0 for number in numbered)

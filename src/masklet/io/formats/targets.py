@@ -24,8 +24,7 @@ def target_files(annotations: Annotations, path: Path, format: str) -> list[Path
     if format in FRAME_ENDINGS:
         return frame_files(path, annotations.frames, FRAME_ENDINGS[format])
     if format in CLIP_ENDINGS:
-        groups = [*annotations.clips.items(), *((still.path, (still,)) for still in annotations.stills)]
-        return [file for ending in CLIP_ENDINGS[format] for file in clip_files(path, groups, ending)]
+        return [file for ending in CLIP_ENDINGS[format] for file in clip_files(path, annotations.groups, ending)]
     return [path]
 
 

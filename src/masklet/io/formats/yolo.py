@@ -67,7 +67,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     return Annotations(tuple(named), categories)
 
 
-def write(annotations: Annotations, path: Path, polygons: bool = True) -> list[str]:
+def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write `labels/` and `data.yaml`; parts and holes of a mask are joined by cuts of no width.
 
     Returns what could not be kept. Raises `OutputError` where the folder has labels already, which would be mixed.

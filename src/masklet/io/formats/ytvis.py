@@ -12,10 +12,18 @@ from typing import Any
 from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, checked_rle, losses
+from masklet.io.annotations import (
+    Annotations,
+    Capacity,
+    Frame,
+    ObjectMask,
+    checked_rle,
+    losses,
+    object_tracks,
+    single_size,
+)
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.formats.coco import category_records, read_categories, told_apart, unique_ids
-from masklet.types import Size
 
 CAPACITY = Capacity(stills=False, scores=True, crowds=True)
 
@@ -58,9 +66,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
     """Write a YouTube-VIS JSON file. Returns what is lost. Raises `InputError` for a clip of many sizes."""
     category_ids = {category.name: category.number for category in annotations.categories}
-    groups = list(annotations.clips.items()) + [(still.stem, (still,)) for still in annotations.stills]
     videos, tracks = [], []
-    for number, (name, frames) in enumerate(groups, 1):
+    for number, (_, frames) in enumerate(annotations.groups, 1):
+        name = frames[0].clip or frames[0].stem
         size = single_size(name, frames)
         files = [frame.file_name for frame in frames]
         video = {"id": number, "height": size.height, "width": size.width, "length": len(frames), "file_names": files}
@@ -75,21 +83,6 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         records.append(record if record_id == object_id else record | {"track_id": object_id})
     write_json(path, {"videos": videos, "annotations": records, "categories": category_records(annotations)})
     return losses(annotations, CAPACITY) + _track_losses([track for *_, track in tracks])
-
-
-def object_tracks(frames: tuple[Frame, ...]) -> dict[int, list[ObjectMask | None]]:
-    """Each object's mask on every one of `frames`, None where it has none, by object id in ascending order."""
-    found = [{mask.object_id: mask for mask in frame.masks} for frame in frames]
-    ids = sorted({object_id for masks in found for object_id in masks})
-    return {object_id: [masks.get(object_id) for masks in found] for object_id in ids}
-
-
-def single_size(clip: str, frames: tuple[Frame, ...]) -> Size:
-    """The one size of a clip's frames. Raises `InputError` where they differ."""
-    sizes = {frame.size for frame in frames}
-    if len(sizes) > 1:
-        raise InputError(f"clip {clip} has frames of {len(sizes)} sizes, {sorted(sizes)[:3]}; this format holds one")
-    return sizes.pop()
 
 
 def _read_masks(annotation: Any, video: Any, names: dict[int, str], where: str) -> list[tuple[int, ObjectMask]]:
