@@ -137,6 +137,24 @@ def test_an_endless_iterable_is_pulled_only_as_far_as_asked(monkeypatch) -> None
     assert len(frames._cache) == 2
 
 
+@pytest.mark.parametrize("revisit", [True, False])
+def test_a_source_that_fails_is_not_taken_for_one_that_ends(revisit) -> None:
+    def failing():
+        yield _picture(0)
+        yield _picture(1)
+        [][0]
+
+    with pytest.raises(InputError, match=r"the iterable failed after 2 frames: IndexError"):
+        list(open_frames(failing(), revisit=revisit))
+
+    class Longer(list):
+        def __len__(self):
+            return 3
+
+    with pytest.raises(InputError, match=r"says it has 3 frames and fails on 1: IndexError"):
+        list(open_frames(Longer([_picture(0)])))
+
+
 def test_frames_that_passed_are_gone_when_nobody_will_revisit_them(monkeypatch) -> None:
     monkeypatch.setattr(frame_source, "CACHE_BYTES", 2 * 6 * 8 * 3)
     frames = open_frames((_picture(value) for value in range(9)), revisit=False)

@@ -463,6 +463,17 @@ def test_a_mask_of_other_proportions_is_stretched_over_the_video(tracker, clip):
     assert (found & expected).sum() / (found | expected).sum() > 0.8
 
 
+def test_prompts_of_any_precision_are_taken(tracker, clip):
+    plain = tracker.add_new_points_or_box(tracker.init_state(clip), 0, 1, POINT, LABEL)[2]
+    halved = torch.from_numpy(POINT).bfloat16()
+    assert torch.equal(plain, tracker.add_new_points_or_box(tracker.init_state(clip), 0, 1, halved, LABEL)[2])
+
+
+def test_a_picture_size_of_nothing_is_refused():
+    with pytest.raises(InputError, match="image_size must be"):
+        build_sam2_video_predictor(tiny_model(), hydra_overrides_extra=["++model.image_size=0"])
+
+
 def test_soft_masks_are_cut_as_officially(tracker, clip):
     """Of an array all that is not 0, of a tensor what is 0.5 or more."""
     soft = np.zeros((48, 72), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.errors import PromptError
+from masklet.errors import InputError, PromptError
 from masklet.predict import video
 from masklet.predict.video import VideoSession
 from masklet.types import Prompt
@@ -99,6 +99,39 @@ def test_a_first_pass_that_ends_without_objects_is_the_only_one(model, clip):
         session.reset()
         frames.append(result.frame)
     assert frames == [2, 3]
+
+
+@pytest.mark.parametrize("object_id", ["dog", 1.5, [1], None])
+def test_objects_are_known_by_whole_numbers(model, clip, object_id):
+    with pytest.raises(PromptError, match="an object's id must be a whole number"):
+        VideoSession(model, clip).add(object_id, points=[[9, 9]])
+
+
+@pytest.mark.parametrize("frame", ["1", 1.5])
+def test_frames_are_known_by_whole_numbers(model, clip, frame):
+    session = VideoSession(model, clip)
+    with pytest.raises(PromptError, match="a frame must be a whole number; got"):
+        session.add(1, frame, points=[[9, 9]])
+    session.add(np.int64(1), np.int64(0), points=[[9, 9]])
+    with pytest.raises(PromptError, match="a frame must be a whole number; got"):
+        session.propagate(frame)
+
+
+def test_what_is_wrong_with_a_propagation_is_said_at_once(model, clip):
+    session = VideoSession(model, clip)
+    with pytest.raises(InputError, match="not 'sideways'"):
+        session.propagate(direction="sideways")
+    with pytest.raises(PromptError, match="no frame 99"):
+        session.propagate(99)
+
+
+def test_a_mask_of_another_size_is_taken_if_its_proportions_are_the_video_s(model, clip):
+    session = VideoSession(model, clip)
+    mask = np.zeros((24, 36), bool)
+    mask[6:18, 6:24] = True
+    large = mask.repeat(2, 0).repeat(2, 1)
+    found = session.add(1, mask=mask).masks[0]
+    assert (found & large).sum() / (found | large).sum() > 0.9
 
 
 def test_a_window_refuses_both_directions_before_the_first_frame(model, clip):

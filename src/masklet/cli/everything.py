@@ -24,8 +24,14 @@ def everything(
     points: Annotated[int | None, typer.Option("--points", metavar="N", help="Try N x N points instead.")] = None,
     iou: Annotated[float | None, typer.Option("--iou", help="Least predicted IoU of a mask, 0 to 1.")] = None,
     stability: Annotated[float | None, typer.Option("--stability", help="Least stability of a mask, 0 to 1.")] = None,
-    max_objects: Annotated[int, typer.Option("--max-objects", help="Clips: track no more than so many at once.")] = 32,
-    every: Annotated[int, typer.Option("--every", help="Clips: look for new objects on each so-manieth frame.")] = 12,
+    max_objects: Annotated[
+        int | None,
+        typer.Option("--max-objects", help="Clips: track no more than so many at once.  \\[default: 32]"),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option("--every", help="Clips: look for new objects on each so-manieth frame.  \\[default: 12]"),
+    ] = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
     image_size: ImageSize = None,
@@ -46,11 +52,16 @@ def everything(
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
     network = load(model, device=device, image_size=image_size)
+    rules = MaskletRules(
+        max_objects=MaskletRules.max_objects if max_objects is None else max_objects,
+        look_every=MaskletRules.look_every if every is None else every,
+    )
     if is_still(Path(source)):
+        if (max_objects, every) != (None, None):
+            raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
             recorded = everything_to_folder(network, source, out, on_points=on_points, **options)
     else:
-        rules = MaskletRules(max_objects=max_objects, look_every=every)
         with frame_progress("finding and tracking", quiet=quiet) as on_frame:
             recorded = everything_video_to_folder(network, source, out, rules=rules, on_frame=on_frame, **options)
     if not recorded.num_objects:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from masklet.errors import InputError
+from masklet.types import off_device
 
 if TYPE_CHECKING:
     import torch
@@ -57,10 +57,7 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
         return _read_file(Path(source))
     if isinstance(source, Image.Image):
         return _from_pil(source, "the picture")
-    torch = sys.modules.get("torch")  # a tensor can only be here if torch is
-    if torch is not None and isinstance(source, torch.Tensor):
-        tensor = source.detach().cpu()
-        source = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    source = off_device(source)
     if not isinstance(source, np.ndarray):
         raise InputError(f"a picture is a path, PIL image, array or tensor; got {type(source).__name__}")
     return _to_rgb(_to_bytes(_channels_last(source)))

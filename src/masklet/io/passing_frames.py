@@ -63,6 +63,8 @@ class PassingFrames(FrameSource):
         except StopIteration:
             self._ended = True
             raise IndexError(f"the iterable ended after {self._pulled} frames") from None
+        except IndexError as error:  # which would pass for the end of the clip
+            raise InputError(f"the iterable failed after {self._pulled} frames: {error!r}") from error
         frame = read_own_image(picture)
         self._store(frame)
         return frame

@@ -197,6 +197,11 @@ class ImagePredictor:
     ) -> ImageMasks:
         """`predict` for prompts that are tensors already: points in model pixels, b rows; mask_logits [b 1 4h 4w]."""
         features = self._features(embedding)
+        if (self.close_look or self.guided_edges) and embedding.picture is None:
+            raise InputError(
+                "this predictor looks at the picture again, which the embedding was made without; embed the picture "
+                "again with it, or make it with close_look=False and guided_edges=False"
+            )
         if points is None:
             # A picture prompted by a mask alone has no point tokens at all, not even padding.
             rows = 1 if mask_logits is None else len(mask_logits)
@@ -212,11 +217,6 @@ class ImagePredictor:
         )
         candidates = decoded.candidates
         logits, iou = candidates.logits.float(), candidates.iou.float()
-        if (self.close_look or self.guided_edges) and embedding.picture is None:
-            raise InputError(
-                "this predictor looks at the picture again, which the embedding was made without; embed the picture "
-                "again with it, or make it with close_look=False and guided_edges=False"
-            )
         if self.close_look:
             return self._closer(embedding, points, logits, iou)
         guide = embedding.picture if self.guided_edges else None

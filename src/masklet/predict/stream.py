@@ -31,9 +31,14 @@ class Stream:
     def __init__(self, model: Network, *, policy: TrackingPolicy = DEFAULT) -> None:
         expect_model(model)
         self.model = model
-        self.policy = policy
+        self._policy = policy
         self._session: VideoSession | None = None
         self._frames: LatestFrame | None = None
+
+    @property
+    def policy(self) -> TrackingPolicy:
+        """What may differ in tracking; a stream keeps the one that it was made with."""
+        return self._policy
 
     @property
     def frame(self) -> int:
@@ -59,7 +64,7 @@ class Stream:
         image = read_own_image(frame)
         if self._session is None or self._frames is None:
             frames = LatestFrame(image)
-            session = VideoSession(self.model, frames, keep="window", policy=self.policy)
+            session = VideoSession(self.model, frames, keep="window", policy=self._policy)
             masks = session.advance(frames.number)
             self._frames, self._session = frames, session
             return masks

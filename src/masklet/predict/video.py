@@ -30,7 +30,7 @@ from masklet.predict.track import Track
 from masklet.tracking.memory import FrameResult, RecallPlan
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
 from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
-from masklet.types import FrameMasks, Prompt
+from masklet.types import FrameMasks, Prompt, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,15 +101,16 @@ class VideoSession:
         """Prompt an object, new or known, on a frame; earlier points there are kept unless `replace`.
 
         points: (n, 2) x, y in video pixels; labels: (n,) 1 object, 0 not the object, all 1 where left out; box: (4,)
-        x0, y0, x1, y1; mask: (H, W) bool, alone. Returns the masks on that frame. `propagate` carries the change
-        through the clip. Raises `PromptError`.
+        x0, y0, x1, y1; mask: (H, W) bool, alone, of the video's proportions. Returns the masks on that frame, which
+        `propagate` carries through the clip. Further prompts on a frame refine its mask: they start from it, even with
+        `replace`, but not after `clear`. Raises `PromptError`.
         """
         prompt = Prompt.of(points, labels, box, mask)
         prompt.check_within(self.size)
-        return self.prompt(object_id, frame, prompt, replace=replace)
+        return self.prompt(whole_number("an object's id", object_id), frame, prompt, replace=replace)
 
     def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
-        """`add` with a prompt already made; points may lie outside the picture, a mask be smaller or larger."""
+        """`add` with a prompt already made, whose points may lie outside the picture."""
         self.place(object_id, frame, prompt, replace=replace)
         return self.preview(frame)
 
@@ -181,7 +182,10 @@ class VideoSession:
             raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
         if start is not None:
             self._check_frame(start)
-        elif self.keep == "window" and self._last is not None:
+        return self._propagate(start, num_frames, direction)
+
+    def _propagate(self, start: int | None, num_frames: int | None, direction: Direction) -> Iterator[FrameMasks]:
+        if start is None and self.keep == "window" and self._last is not None:
             start = self._next_in_window()
         self.settle()
         first, last = self._prompted_range()
@@ -401,6 +405,7 @@ class VideoSession:
         return True
 
     def _check_frame(self, frame: int) -> None:
+        whole_number("a frame", frame)
         if frame < 0 or not self._exists(frame):
             there_are = "" if self.num_frames is None else f": the clip has frames 0 to {self.num_frames - 1}"
             raise PromptError(f"no frame {frame}{there_are}")

@@ -41,8 +41,9 @@ class SAM2Base(Network):
     """
 
     def __init__(self, network: Network, options: OfficialOptions) -> None:
+        size = network.config.image_size if options.image_size is None else options.image_size
         with torch.device("meta"):
-            super().__init__(replace(network.config, image_size=options.image_size or network.config.image_size))
+            super().__init__(replace(network.config, image_size=size))
         self.load_state_dict(network.state_dict(), assign=True)
         for own, theirs in zip(self.parameters(), network.parameters(), strict=True):
             own.requires_grad_(theirs.requires_grad)

@@ -27,7 +27,7 @@ from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load
 from masklet.sam2.clips import official_clip
 from masklet.sam2.overrides import OfficialOptions
 from masklet.tracking.policy import OFFICIAL, TrackingPolicy
-from masklet.types import FrameMasks, Prompt, Size
+from masklet.types import FrameMasks, Prompt, Size, off_device, prompt_numbers
 
 Answer = tuple[int, list[int], Tensor]
 """Frame number, ids of all objects, and their logits [n 1 H W] at the video's size."""
@@ -264,14 +264,14 @@ class SAM2VideoPredictorVOS(SAM2VideoPredictor):
 
 def _point_prompt(points: Any, labels: Any, box: Any) -> Prompt:
     """A prompt from official arguments: with or without a batch of one, a box perhaps hidden among the labels."""
-    xy = np.zeros((0, 2), np.float32) if points is None else np.asarray(_array(points), np.float32)
-    signs = np.zeros(0, np.int32) if labels is None else np.asarray(_array(labels))
+    xy = np.zeros((0, 2), np.float32) if points is None else prompt_numbers("points", points)
+    signs = np.zeros(0, np.int32) if labels is None else np.asarray(off_device(labels))
     if xy.ndim == 3 and len(xy) == 1:
         xy = xy[0]
     if signs.ndim == 2 and len(signs) == 1:
         signs = signs[0]
     if box is not None:
-        box = np.asarray(_array(box), np.float32).reshape(-1)
+        box = prompt_numbers("box", box).reshape(-1)
     corners = [np.flatnonzero(signs == corner) for corner in (TOP_LEFT, BOTTOM_RIGHT)]
     if box is None and len(xy) == len(signs) and all(len(found) == 1 for found in corners):
         box = np.concatenate([xy[found[0]] for found in corners])
@@ -284,7 +284,7 @@ def _point_prompt(points: Any, labels: Any, box: Any) -> Prompt:
 
 def _mask_prompt(mask: Any, size: Size) -> Prompt:
     """A prompt from an official mask, stretched over a video of `size` if it has other proportions."""
-    prompt = Prompt.of(mask=_array(mask) >= 0.5 if isinstance(mask, Tensor) else np.asarray(mask) != 0)
+    prompt = Prompt.of(mask=mask >= 0.5 if isinstance(mask, Tensor) else np.asarray(mask) != 0)
     if prompt.has_proportions(size):
         return prompt
     maps = torch.from_numpy(prompt.mask)[None, None].float()
@@ -297,7 +297,3 @@ def _scaled(prompt: Prompt, height: int, width: int) -> Prompt:
     scale = np.array([width, height], np.float32)
     box = None if prompt.box is None else prompt.box * np.tile(scale, 2)
     return Prompt(prompt.points * scale, prompt.labels, box)
-
-
-def _array(values: Any) -> Any:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
