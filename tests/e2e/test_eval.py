@@ -177,6 +177,15 @@ def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):
     assert figures(tmp_path / "b")["summary"]["J&F"] == 1, "masks that were made anew are scored anew"
 
 
+def test_a_run_that_found_nothing_does_not_stand_in_the_way_of_the_next(davis, tmp_path, capsys):
+    common = ("masks", "--truth", davis, "--processes", 1, "--out", tmp_path / "out", "--predicted")
+    assert run(*common, tmp_path / "nope") == 2
+    assert "no such folder of masks" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(*common, tmp_path / "empty") == 2
+    assert run(*common, davis / "Annotations", "--quiet") == 0
+
+
 def test_truth_that_is_not_public_gives_a_submission(model, tmp_path):
     write_clip(tmp_path / "mose", "alpha", masks=range(1))
     common = ("--model", model, "--quiet", "--processes", 1)

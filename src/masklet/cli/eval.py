@@ -81,6 +81,7 @@ def masks(
     other = _other_report(compare)
     dataset = open_clips(truth, layout, clip or ())
     measure = MaskScores(dataset, predicted)
+    measure.check()
     results, seconds = _measured(measure, out, processes, quiet)
     report = vos_report(f"Masks against the truth, {dataset.layout}", measure.settings, results, seconds)
     _finish(report, lambda: worst_frames(measure, results), out, other, quiet)

@@ -144,7 +144,7 @@ def _load(name: str, image_size: int | None, device: str | None) -> Network:
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Write down what this folder's results are of, or see that they are of the same."""
     file = make_folder(out) / SETTINGS_FILE
-    if not file.is_file():
+    if not file.is_file() or not any((out / RESULT_FOLDER).glob("*.json")):
         write_json(file, settings)
         return
     before = read_json(file)

@@ -57,6 +57,11 @@ class MaskScores(Measure):
     truth: Dataset
     predicted: Path
 
+    def check(self) -> None:
+        """Raise `InputError` where there is no folder of masks."""
+        if not self.predicted.is_dir():
+            raise InputError(f"no such folder of masks: {self.predicted}")
+
     @property
     def items(self) -> list[str]:
         return [clip.name for clip in self.truth.clips]
