@@ -16,7 +16,7 @@ from PIL import Image
 
 from colour_network import ColourNetwork
 from masklet import __version__
-from masklet.cli import main
+from masklet.cli import _format_warning, main
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png, write_index_png
 from masklet.ops.rle import decode_rle
@@ -94,6 +94,31 @@ def test_a_clip_is_tracked_from_a_box(model, clip, tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     assert captured.out.split()[0] == str(tmp_path / "overlay.mp4")
     assert "8/8" in captured.err
+
+
+def test_several_boxes_are_tracked_as_an_object_each(model, clip, tmp_path) -> None:
+    boxes = ("--box", "0,8,14,22", "--box", "30,5,60,40")
+    assert run("track", clip, *boxes, "--model", model, "--out", tmp_path, "--object", 3) == 0
+    checked(tmp_path, [f"{number:05d}" for number in range(8)], [3, 4])
+
+
+def test_a_microscope_s_pictures_are_shown_in_the_range_that_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("masklet.checkpoints.load", lambda *_, **__: ColourNetwork())
+    stack = np.full((3, 128, 128), 300, np.uint16)
+    stack[:, 32:64, 32:64] = 2900
+    pages = [Image.fromarray(page) for page in stack]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "page.tif")
+    arguments = ("--range", "300,2900", "--out", tmp_path / "out")
+    for command in (("track", "stack.tif", "--box", "32,32,64,64"), ("segment", "page.tif", "--box", "32,32,64,64")):
+        assert run(command[0], tmp_path / command[1], *command[2:], *arguments) == 0
+        record = json.loads((tmp_path / "out/masklets.json").read_text())["objects"][0]["frames"][-1]
+        assert abs(record["area"] - 32 * 32) < 40
+
+
+def test_warnings_are_a_line_without_the_place_in_the_code() -> None:
+    assert _format_warning("seen as black", UserWarning, "images.py", 7) == "masklet: seen as black\n"
+    assert "images.py:7" in _format_warning("old", DeprecationWarning, "images.py", 7)
 
 
 def test_frames_on_which_an_object_was_not_to_be_seen_are_told(tmp_path, capsys, monkeypatch) -> None:
@@ -200,6 +225,14 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
         (("track", "CLIP", "--point", "1,1", "--frame", "99"), 2, "no frame 99"),
         (("track", "CLIP", "--prompts", "none.json"), 2, "no such prompts file"),
         (("track", "CLIP", "--point", "1,1", "--reverse", "--both"), 2, "exclude each other"),
+        (("track", "CLIP", "--point", "1,1", "--reverse"), 2, "back to frame 0, which it is on"),
+        (("track", "CLIP", "--box", "1,1,9,9", "--box", "9,9,20,20", "--point", "3,3"), 2, "an object each"),
+        (("track", "CLIP", "--point", "1,1", "--range", "0,4095"), 2, "is a video"),
+        (("segment", "PICTURE", "--point", "1,1", "--range", "9"), 2, "a range is LOW,HIGH"),
+        (("segment", "PICTURE", "--point", "1,1", "--range", "9,3"), 2, "a larger one for white"),
+        (("everything", "PICTURE", "--every", "3"), 2, "are for clips"),
+        (("everything", "PICTURE", "--iou", "5"), 2, "--iou"),
+        (("segment", "PICTURE", "--point", "1,1", "--device", "banana"), 1, "unknown device 'banana'; there are cpu"),
         (("track", "CLIP", "--point", "1,1", "--mask", "PICTURE"), 2, "a mask prompt comes alone"),
     ],
 )

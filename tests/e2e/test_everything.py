@@ -141,7 +141,6 @@ def test_a_broken_clip_is_told_after_its_good_frames_were_saved(model, tmp_path,
     [
         (["missing.png"], "no such file"),
         (["PICTURE", "--preset", "slow"], "unknown preset 'slow'"),
-        (["PICTURE", "--iou", "3"], "pred_iou_thresh must be at most 1"),
     ],
 )
 def test_bad_arguments_are_one_line(model, tmp_path, capsys, arguments, message):

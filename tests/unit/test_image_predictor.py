@@ -250,7 +250,7 @@ def test_any_multiple_of_32_is_an_image_size(picture):
         ({"box": [1, 2, 3]}, "four numbers"),
         ({"box": [1, 2, 3, 400]}, "reaches outside"),
         ({"boxes": [1, 2, 3, 4]}, r"\(b, 4\)"),
-        ({"boxes": [[1, 2, 30, 40]], "points": [[1, 1]]}, "boxes come alone"),
+        ({"boxes": [[1, 2, 30, 40]], "points": [[1, 1]]}, "several boxes are an object each"),
         ({"boxes": [[1, 2, 30, 40]], "labels": [1]}, "labels belong to points"),
         ({"mask": np.ones(SIZE, bool), "labels": [1]}, "labels belong to points"),
         ({"mask_logits": np.zeros((1, 5, 5))}, "mask_logits are 16 x 16"),

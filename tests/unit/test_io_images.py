@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from masklet.errors import InputError
+from masklet.io.frames import open_frames
 from masklet.io.images import read_image, read_own_image
+from odd_clips import moving_square, write_clip
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 GREY = RGB[..., 0]
@@ -111,8 +113,8 @@ def test_exif_orientation_is_honoured(tmp_path, orientation) -> None:
         (np.zeros((5, 6, 2), np.uint8), r"\[5, 6, 2\]"),
         (np.zeros(5, np.uint8), r"\[5\]"),
         (np.zeros((1, 2, 3, 4, 5)), "shape"),
-        (RGB.astype(np.float32), "divide by 255"),
-        (RGB / 255.0 - 0.5, "before normalisation"),
+        (RGB.astype(np.float32), r"got 0\.\.\d+: say which values .* --range 0,255"),
+        (RGB / 255.0 - 0.5, r"got -0\.5\.\.-0\.2\d+: say which values are black and white"),
         (np.full((4, 4), np.nan), "nan"),
         (RGB.astype(np.int32) * 9, r"0\.\.255"),
         (RGB.astype(np.int16) - 3, r"-3\.\."),
@@ -165,9 +167,33 @@ def test_planar_16_bit_tiff_is_refused_since_pillow_garbles_it(tmp_path) -> None
         read_image(tmp_path / "planar.tif")
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("suffix", [None, "tif"])
+def test_a_range_of_values_is_shown_from_black_to_white(tmp_path, kind, suffix) -> None:
+    values = np.array([[0, 200, 1200], [2200, 2300, 4000]], kind)
+    if suffix:
+        Image.fromarray(values).save(tmp_path / "camera.tif")
+    shown = read_image(tmp_path / "camera.tif" if suffix else values, (200, 2200))
+    assert shown[..., 0].tolist() == [[0, 0, 128], [255, 255, 255]]
+    for source in ([values], iter([values])):
+        assert np.array_equal(open_frames(source, value_range=(200, 2200))[0], shown)
+
+
+def test_a_range_of_values_is_for_pictures_and_in_order(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"a larger one for white; got \(9, 9\)"):
+        read_image(RGB, (9, 9))
+    write_clip(tmp_path / "clip.mp4", moving_square(2))
+    with pytest.raises(InputError, match=r"clip\.mp4 is a video"):
+        open_frames(tmp_path / "clip.mp4", value_range=(0, 4095))
+    for number in range(2):
+        Image.fromarray(np.full((6, 8), 2000 * number, np.uint16)).save(tmp_path / f"{number}.png")
+    frames = open_frames(str(tmp_path / "*.png"), value_range=(0, 4000))
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 128]
+
+
 def test_a_12_bit_picture_in_16_bits_is_warned_of() -> None:
     picture = np.full((4, 4), 4000, np.uint16)
-    with pytest.warns(UserWarning, match="nearly black: stretch its values"):
+    with pytest.warns(UserWarning, match=r"nearly black: say which values .* --range 0,4095"):
         read_image(picture)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +14,7 @@ from masklet.cli import convert, demo, everything, models, sav, segment, track, 
 from masklet.cli import eval as evaluation
 from masklet.errors import InputError, MaskletError
 
+_PLAIN_FORMAT = warnings.formatwarning
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -59,6 +61,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     A request to end (SIGTERM, as batch systems and containers send it) is taken like Ctrl-C, so that what was done
     until then is there. arguments: without the program's name; those the program was called with if None.
     """
+    warnings.formatwarning = _format_warning
     with suppress(ValueError):  # only the main thread has signals
         signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -69,6 +72,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+    """What is said to users as a line, without the place in the code."""
+    return f"masklet: {message}\n" if category is UserWarning else _PLAIN_FORMAT(message, category, *place, **more)
 
 
 def _interrupt(*_: object) -> None:

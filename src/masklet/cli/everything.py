@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model
-from masklet.cli.prompt_options import Quiet
+from masklet.cli.prompt_options import Quiet, Range, parse_range
 
 
 def everything(
@@ -21,19 +21,24 @@ def everything(
     preset: Annotated[
         str | None, typer.Option("--preset", help="fast, default or thorough.  \\[default: default; fast for a clip]")
     ] = None,
-    points: Annotated[int | None, typer.Option("--points", metavar="N", help="Try N x N points instead.")] = None,
-    iou: Annotated[float | None, typer.Option("--iou", help="Least predicted IoU of a mask, 0 to 1.")] = None,
-    stability: Annotated[float | None, typer.Option("--stability", help="Least stability of a mask, 0 to 1.")] = None,
+    points: Annotated[
+        int | None, typer.Option("--points", min=1, metavar="N", help="Try N x N points instead.")
+    ] = None,
+    iou: Annotated[float | None, typer.Option("--iou", min=0, max=1, help="Least predicted IoU of a mask.")] = None,
+    stability: Annotated[
+        float | None, typer.Option("--stability", min=0, max=1, help="Least stability of a mask.")
+    ] = None,
     max_objects: Annotated[
         int | None,
-        typer.Option("--max-objects", help="Clips: track no more than so many at once.  \\[default: 32]"),
+        typer.Option("--max-objects", min=1, help="Clips: track no more than so many at once.  \\[default: 32]"),
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option("--every", help="Clips: look for new objects on each so-manieth frame.  \\[default: 12]"),
+        typer.Option("--every", min=1, help="Clips: look for new objects on each so-manieth frame.  \\[default: 12]"),
     ] = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
     quiet: Quiet = False,
@@ -51,6 +56,7 @@ def everything(
 
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
+    shown = parse_range(value_range)
     network = load(model, device=device, image_size=image_size)
     rules = MaskletRules(
         max_objects=MaskletRules.max_objects if max_objects is None else max_objects,
@@ -60,10 +66,12 @@ def everything(
         if (max_objects, every) != (None, None):
             raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
-            recorded = everything_to_folder(network, source, out, on_points=on_points, **options)
+            recorded = everything_to_folder(network, source, out, value_range=shown, on_points=on_points, **options)
     else:
         with frame_progress("finding and tracking", quiet=quiet) as on_frame:
-            recorded = everything_video_to_folder(network, source, out, rules=rules, on_frame=on_frame, **options)
+            recorded = everything_video_to_folder(
+                network, source, out, rules=rules, value_range=shown, on_frame=on_frame, **options
+            )
     if not recorded.num_objects:
         typer.echo("nothing passed: lower --iou and --stability, or try more --points", err=True)
     if not quiet:

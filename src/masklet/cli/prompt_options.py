@@ -12,6 +12,14 @@ Points = Annotated[
         "--point", metavar="X,Y[,LABEL]", help="Click at X,Y: LABEL 1 on the object (default), 0 off it. Repeatable."
     ),
 ]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW,HIGH",
+        help="Values of pictures that are black and white, as 200,4095 for a 12-bit camera.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
@@ -36,6 +44,14 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     """ "X0,Y0,X1,Y1" as four numbers. Raises `typer.BadParameter`."""
     x0, y0, x1, y1 = _numbers(text, "a box is X0,Y0,X1,Y1, such as 40,60,200,180", (4,))
     return x0, y0, x1, y1
+
+
+def parse_range(text: str | None) -> tuple[float, float] | None:
+    """ "LOW,HIGH" as two numbers. Raises `typer.BadParameter`."""
+    if text is None:
+        return None
+    low, high = _numbers(text, "a range is LOW,HIGH, such as 200,4095", (2,))
+    return low, high
 
 
 def _numbers(text: str, form: str, counts: tuple[int, ...]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model
-from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_points
+from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
 
 
 def segment(
@@ -20,6 +20,7 @@ def segment(
     ] = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
     quiet: Quiet = False,
@@ -43,6 +44,7 @@ def segment(
         points=[(x, y) for x, y, _ in points],
         labels=[label for _, _, label in points] or None,
         boxes=boxes,
+        value_range=parse_range(value_range),
     )
     if not quiet:
         for path in (recorded.overlay, recorded.masks, recorded.masklets):

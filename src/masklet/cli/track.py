@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model
-from masklet.cli.prompt_options import Points, Quiet, parse_box, parse_points
+from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
 
 
 def track(
@@ -19,15 +19,19 @@ def track(
         Path | None, typer.Option("--prompts", metavar="FILE.json", help="Prompts for any objects on any frames.")
     ] = None,
     point: Points = None,
-    box: Annotated[str | None, typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round the object.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round an object. Repeatable: an object each."),
+    ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", metavar="FILE.png", help="The object's mask.")] = None,
     frame: Annotated[int, typer.Option("--frame", min=0, help="Frame that --point, --box and --mask are on.")] = 0,
-    object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of the object they mean.")] = 1,
+    object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of their (first) object.")] = 1,
     reverse: Annotated[bool, typer.Option("--reverse", help="Track backwards, from the last prompt.")] = False,
     both: Annotated[bool, typer.Option("--both", help="Track forwards, then backwards to the first frame.")] = False,
     apart: Annotated[
         bool, typer.Option("--apart", help="Where objects overlap, give each pixel to the surest alone.")
     ] = False,
+    value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
     model: Model = "nano",
@@ -42,9 +46,11 @@ def track(
     """
     if reverse and both:
         raise typer.BadParameter("--reverse and --both exclude each other")
-    corners = parse_box(box) if box is not None else None
-    points = parse_points(point, alone=corners is None and mask is None and prompts is None)
-    if not points and corners is None and mask is None and prompts is None:
+    boxes = [parse_box(text) for text in box or []]
+    points = parse_points(point, alone=not boxes and mask is None and prompts is None)
+    if len(boxes) > 1 and (points or mask):
+        raise typer.BadParameter("several --box are an object each; --point and --mask go with one box or none")
+    if not points and not boxes and mask is None and prompts is None:
         raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
 
     from masklet.checkpoints import load
@@ -54,8 +60,14 @@ def track(
     from masklet.tracking.policy import TrackingPolicy
 
     placed = read_prompts(prompts) if prompts is not None else []
-    if points or corners or mask:
-        placed.append(place_prompt(frame, object_id, points, corners, mask))
+    if len(boxes) > 1:
+        placed += [place_prompt(frame, number, box=corners) for number, corners in enumerate(boxes, object_id)]
+    elif points or boxes or mask:
+        placed.append(place_prompt(frame, object_id, points, boxes[0] if boxes else None, mask))
+    if reverse and not any(prompt.frame for prompt in placed):
+        raise typer.BadParameter(
+            "--reverse tracks from the last prompt back to frame 0, which it is on: give --frame, or --both"
+        )
     with frame_progress("tracking", quiet=quiet) as on_frame:
         recorded = track_to_folder(
             load(model, device=device, image_size=image_size),
@@ -64,6 +76,7 @@ def track(
             out,
             direction="backward" if reverse else "both" if both else "forward",
             policy=TrackingPolicy(non_overlapping=apart),
+            value_range=parse_range(value_range),
             on_frame=on_frame,
         )
     if not quiet:

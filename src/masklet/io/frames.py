@@ -12,7 +12,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.frame_source import FrameSource
-from masklet.io.images import IMAGE_SUFFIXES, Pages, read_image
+from masklet.io.images import IMAGE_SUFFIXES, Pages, ValueRange, read_image
 from masklet.io.natural import natural_key
 from masklet.io.passing_frames import PassingFrames
 from masklet.io.video_file import VideoFile
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
+def open_frames(source: Any, *, revisit: bool = True, value_range: ValueRange | None = None) -> FrameSource:
     """Open a source of frames; nothing beyond its first frame is decoded yet.
 
     source: the path of a video (mp4, mov, mkv, webm, avi, gif, or whatever else FFmpeg reads), of a folder of pictures,
@@ -30,31 +30,35 @@ def open_frames(source: Any, *, revisit: bool = True) -> FrameSource:
     [t, H, W, 3]; a sequence of pictures; any other iterable of pictures, an endless one too; or a FrameSource, handed
     back as it is. Pictures are whatever `read_image` takes; files come in natural order (9 before 10). With `revisit`
     off, an iterable's frames are let go once they leave the cache, so that an endless one takes constant space.
-    Raises `InputError` for a source that is missing, empty, damaged, or not one of these.
+    value_range: of pictures, see `read_image`; one for all frames. Raises `InputError` for a source that is missing,
+    empty, damaged, or not one of these.
     """
     if isinstance(source, FrameSource):
+        if value_range is not None:
+            raise InputError(f"{source.name} is open already; give the range of values where it is opened")
         return source
     if isinstance(source, str | os.PathLike):
-        return _open_path(os.fspath(source))
+        return _open_path(os.fspath(source), value_range)
     if hasattr(source, "shape") and len(source.shape) != 4:
         raise InputError(f"an array of frames has shape [t, H, W, 3]; got {list(source.shape)}")
     if isinstance(source, Sequence) or hasattr(source, "shape"):
-        return PictureFrames("the clip", source)
+        return PictureFrames("the clip", source, value_range)
     if isinstance(source, Iterable):
-        return PassingFrames(source, revisit=revisit)
+        return PassingFrames(source, revisit=revisit, value_range=value_range)
     raise InputError(f"frames come from a path, array, sequence or iterable; got {type(source).__name__}")
 
 
 class PictureFrames(FrameSource):
     """The frames of a sequence of pictures: files, arrays, tensors, or one array [t, H, W, 3]."""
 
-    def __init__(self, name: str, pictures: Sequence[Any]) -> None:
+    def __init__(self, name: str, pictures: Sequence[Any], value_range: ValueRange | None = None) -> None:
         """Raises `InputError` where there is no picture or the first cannot be read."""
         if not len(pictures):
             raise InputError(f"{name} has no frames")
-        first = read_image(pictures[0])
+        first = read_image(pictures[0], value_range)
         super().__init__(name, Size(*first.shape[:2]), fps=None)
         self._pictures = pictures
+        self._value_range = value_range
         self._keep(0, first)
 
     def __len__(self) -> int:
@@ -67,7 +71,7 @@ class PictureFrames(FrameSource):
             picture = self._pictures[number]
         except IndexError as error:  # which would pass for the end of the clip
             raise InputError(f"{self.name} says it has {len(self)} frames and fails on {number}: {error!r}") from error
-        frame = read_image(picture)
+        frame = read_image(picture, self._value_range)
         self._check_size(frame, str(picture) if isinstance(picture, str | os.PathLike) else f"frame {number}")
         return frame
 
@@ -76,12 +80,12 @@ class PictureFiles(PictureFrames):
     """Files with a picture each, in natural order. What is made from a frame is called as its file is where no two
     share a name, else by the frame's number."""
 
-    def __init__(self, name: str, files: Sequence[Path], title: str) -> None:
+    def __init__(self, name: str, files: Sequence[Path], title: str, value_range: ValueRange | None = None) -> None:
         files = sorted(files, key=lambda file: natural_key(str(file)))
         labels = {file.stem: number for number, file in enumerate(files)}
         self._files, self._title = files, title
         self._numbers = labels if len(labels) == len(files) else None
-        super().__init__(name, files)
+        super().__init__(name, files, value_range)
 
     @property
     def title(self) -> str:
@@ -97,22 +101,26 @@ class PictureFiles(PictureFrames):
         return super().number_of(label) if self._numbers is None else self._numbers.get(label)
 
 
-def _open_path(path: str) -> FrameSource:
+def _open_path(path: str, value_range: ValueRange | None) -> FrameSource:
     if os.path.isdir(path):
-        return _open_folder(Path(path))
+        return _open_folder(Path(path), value_range)
     if not os.path.exists(path):
         if glob.has_magic(path):
-            return _open_glob(path)
+            return _open_glob(path, value_range)
         if "://" in path:
             raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
         raise InputError(f"no such file or folder: {path}")
     if is_picture(Path(path)):
-        pages = Pages(path)
-        return PictureFrames(path, pages if len(pages) > 1 else [Path(path)])
+        pages = Pages(path, value_range)
+        if len(pages) > 1:
+            return PictureFrames(path, pages)
+        return PictureFrames(path, [Path(path)], value_range)
+    if value_range is not None:
+        raise InputError(f"{path} is a video, of 8 bits or made so; a range of values is for pictures")
     return VideoFile(path)
 
 
-def _open_folder(folder: Path) -> FrameSource:
+def _open_folder(folder: Path, value_range: ValueRange | None) -> FrameSource:
     files = [file for file in folder.iterdir() if is_picture(file)]
     _check_found(f"folder {folder}", files)
     first_of: dict[str, Path] = {}
@@ -123,13 +131,14 @@ def _open_folder(folder: Path) -> FrameSource:
                 f"{folder} holds {other.name} and {file.name}: frames beside their masks? Name the frames alone, as in "
                 f"'{folder / f'*{other.suffix}'}'"
             )
-    return PictureFiles(f"folder {folder}", files, folder.resolve().name)
+    return PictureFiles(f"folder {folder}", files, folder.resolve().name, value_range)
 
 
-def _open_glob(pattern: str) -> FrameSource:
+def _open_glob(pattern: str, value_range: ValueRange | None) -> FrameSource:
     files = [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
     _check_found(pattern, files)
-    return PictureFiles(pattern, files, Path(os.path.commonpath([file.resolve().parent for file in files])).name)
+    title = Path(os.path.commonpath([file.resolve().parent for file in files])).name
+    return PictureFiles(pattern, files, title, value_range)
 
 
 def _check_found(place: str, files: Sequence[Path]) -> None:

@@ -45,27 +45,34 @@ _CHANNELS = (1, 3, 4)
 _OVERSHOOT = 0.1
 
 
-def read_image(source: ImageSource) -> NDArray[np.uint8]:
+ValueRange: TypeAlias = tuple[float, float]
+"""The values of a picture that are shown black and white."""
+
+
+def read_image(source: ImageSource, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
     """Read a picture as uint8 RGB [H, W, 3], upright.
 
     source: a file that Pillow reads, turned as its EXIF orientation says; a PIL image; an array [H, W], [H, W, C] or
     [C, H, W]; or a tensor [C, H, W], C being 1, 3 or 4. uint8 runs to 255, uint16 to 65535, floats to 1. Grey is
-    repeated and alpha dropped; of several pages the first is read. Warns of a 16-bit picture that is nearly black.
+    repeated and alpha dropped; of several pages the first is read. value_range: the values for black and white where
+    they are others, as of a 12-bit camera; what is beyond is cut off. Warns of a 16-bit picture that is nearly black.
     Raises `InputError` for a missing or damaged file and for any other shape or range.
     """
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise InputError(f"a range of values is the one for black and a larger one for white; got {value_range}")
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source))
+        return _read_file(Path(source), value_range)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the picture")
+        return _from_pil(source, "the picture", value_range)
     source = off_device(source)
     if not isinstance(source, np.ndarray):
         raise InputError(f"a picture is a path, PIL image, array or tensor; got {type(source).__name__}")
-    return _to_rgb(_to_bytes(_channels_last(source)))
+    return _to_rgb(_to_bytes(_channels_last(source), value_range=value_range))
 
 
-def read_own_image(source: ImageSource) -> NDArray[np.uint8]:
+def read_own_image(source: ImageSource, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
     """`read_image` into memory of its own: a camera's driver may write the next picture into the same array."""
-    image = read_image(source)
+    image = read_image(source, value_range)
     return image if image.flags.owndata else image.copy()
 
 
@@ -75,9 +82,10 @@ class Pages(Sequence["NDArray[np.uint8]"]):
     Pages of another size than the first are previews and the like: where the second is one, the first is all there is.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], value_range: ValueRange | None = None) -> None:
         """Raises `InputError` for a missing or damaged file."""
         self.path = Path(path)
+        self._value_range = value_range
         self._number = 1
         self._open: Image.Image | None = None  # to go on from the page read last: formats are read from their beginning
         with _named_errors(self.path), Image.open(self.path) as image:
@@ -93,26 +101,26 @@ class Pages(Sequence["NDArray[np.uint8]"]):
         with _named_errors(self.path):
             if self._open is None:
                 self._open = Image.open(self.path)
-            return _read_page(self._open, range(self._number)[page], self.path)
+            return _read_page(self._open, range(self._number)[page], self.path, self._value_range)
 
     def __getstate__(self) -> dict[str, Any]:
         """An open file cannot be pickled."""
         return {**vars(self), "_open": None}
 
 
-def _read_file(path: Path) -> NDArray[np.uint8]:
+def _read_file(path: Path, value_range: ValueRange | None) -> NDArray[np.uint8]:
     with _named_errors(path), Image.open(path) as image:
-        return _read_page(image, 0, path)
+        return _read_page(image, 0, path, value_range)
 
 
-def _read_page(image: Image.Image, page: int, path: Path) -> NDArray[np.uint8]:
+def _read_page(image: Image.Image, page: int, path: Path, value_range: ValueRange | None) -> NDArray[np.uint8]:
     image.seek(page)
     if image.format == "TIFF" and _is_planar_16_bit(image):
         raise InputError(
             f"{path} keeps the colours of its 16-bit pixels apart, which Pillow reads wrongly: save it with "
             "interleaved colours, or as 8-bit"
         )
-    return _from_pil(ImageOps.exif_transpose(image), str(path))
+    return _from_pil(ImageOps.exif_transpose(image), str(path), value_range)
 
 
 def _is_planar_16_bit(image: Image.Image) -> bool:
@@ -141,14 +149,15 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise InputError(f"cannot read {path} as a picture: {error}") from error
 
 
-def _from_pil(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _from_pil(image: Image.Image, name: str, value_range: ValueRange | None) -> NDArray[np.uint8]:
     if 0 in image.size:
         raise InputError(f"{name} is {image.width} x {image.height} pixels: there is nothing in it")
     if image.mode.startswith("I"):  # Pillow's convert("RGB") would cut 16-bit grey off at 255
-        return _to_rgb(_to_bytes(np.asarray(image).astype(np.int64), top=65535))
+        return _to_rgb(_to_bytes(np.asarray(image).astype(np.int64), 65535, value_range))
     if image.mode == "F":
-        return _to_rgb(_to_bytes(np.asarray(image)))
-    return np.array(image.convert("RGB"))
+        return _to_rgb(_to_bytes(np.asarray(image), value_range=value_range))
+    picture = np.array(image.convert("RGB"))
+    return picture if value_range is None else _to_bytes(picture, value_range=value_range)
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
@@ -166,8 +175,13 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _to_bytes(array: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
+def _to_bytes(array: NDArray[Any], top: int | None = None, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
     """Scale to 0..255. `top` is the value of white, by default that of the array's type."""
+    if value_range is not None:
+        black, white = value_range
+        return np.rint((np.clip(array, black, white).astype(np.float32) - black) * (255 / (white - black))).astype(
+            np.uint8
+        )
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
@@ -186,7 +200,7 @@ def _to_bytes(array: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
     if 0 < high < _NEARLY_BLACK:
         warnings.warn(
             "a 16-bit picture uses less than a sixteenth of its range, as from a 12-bit camera, and is seen as nearly "
-            "black: stretch its values to 0..65535 first, by one factor for all frames of a clip",
+            "black: say which values are black and white, as in value_range=(0, 4095) or --range 0,4095",
             stacklevel=2,
         )
     return (array // 257).astype(np.uint8)
@@ -197,8 +211,8 @@ def _floats_to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:
     # resized pictures overshoot a little; normalised ones and those up to 255 go far beyond
     if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
         raise InputError(
-            f"float pictures run from 0 to 1; got {low:g}..{high:g}: divide by 255, or hand in the picture as it was "
-            "before normalisation"
+            f"float pictures run from 0 to 1; got {low:g}..{high:g}: say which values are black and white, one pair "
+            "for all frames of a clip, as in value_range=(0, 255) or --range 0,255"
         )
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 

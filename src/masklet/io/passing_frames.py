@@ -10,7 +10,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.frame_source import FrameSource
-from masklet.io.images import read_own_image
+from masklet.io.images import ValueRange, read_own_image
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -26,14 +26,15 @@ class PassingFrames(FrameSource):
     without, a frame that has left the cache is gone. The length is known once the end has been reached.
     """
 
-    def __init__(self, frames: Iterable[Any], *, revisit: bool) -> None:
+    def __init__(self, frames: Iterable[Any], *, revisit: bool, value_range: ValueRange | None = None) -> None:
         """Pulls the first frame. Raises `InputError` where there is none or it is not a picture."""
         self._frames = iter(frames)
+        self._value_range = value_range
         self._pulled = 1
         self._ended = False
         self._spool = _Spool() if revisit else None
         try:
-            first = read_own_image(next(self._frames))
+            first = read_own_image(next(self._frames), value_range)
         except StopIteration:
             raise InputError("the iterable has no frames") from None
         super().__init__("the iterable", Size(*first.shape[:2]), fps=None)
@@ -65,7 +66,7 @@ class PassingFrames(FrameSource):
             raise IndexError(f"the iterable ended after {self._pulled} frames") from None
         except IndexError as error:  # which would pass for the end of the clip
             raise InputError(f"the iterable failed after {self._pulled} frames: {error!r}") from error
-        frame = read_own_image(picture)
+        frame = read_own_image(picture, self._value_range)
         self._store(frame)
         return frame
 

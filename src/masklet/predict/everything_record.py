@@ -9,7 +9,7 @@ from typing import Any
 
 from masklet.io.draw import draw_masks
 from masklet.io.frames import open_frames
-from masklet.io.images import read_image
+from masklet.io.images import ValueRange, read_image
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.output import make_folder, spare_source
 from masklet.io.palette import write_index_png
@@ -37,15 +37,20 @@ class RecordedEverything(Recorded):
 
 
 def everything_to_folder(
-    model: Network, image: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any
+    model: Network,
+    image: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    value_range: ValueRange | None = None,
+    **options: Any,
 ) -> RecordedEverything:
     """Find everything in a picture and write `overlay.png`, `masks.png` and `masklets.json` into the folder `out`.
 
-    options: preset, changes and `on_points`, as of `masklet.everything`. Masks are numbered from 1, best first; where
-    they overlap, `masks.png` and the overlay show the smallest, `masklets.json` holds each whole. Raises `InputError`,
-    `OutputError`.
+    value_range: see `read_image`; options: preset, changes and `on_points`, as of `masklet.everything`. Masks are
+    numbered from 1, best first; where they overlap, `masks.png` and the overlay show the smallest, `masklets.json`
+    holds each whole. Raises `InputError`, `OutputError`.
     """
-    picture = read_image(image)
+    picture = read_image(image, value_range)
     folder = make_folder(out)
     spare_source(image, folder / "overlay.png", folder / "masks.png")
     spare_others(folder, folder / "overlay.png", folder / "masks.png")
@@ -76,17 +81,18 @@ def everything_video_to_folder(
     out: str | os.PathLike[str],
     *,
     rules: MaskletRules | None = None,
+    value_range: ValueRange | None = None,
     on_frame: OnFrame | None = None,
     **options: Any,
 ) -> RecordedEverything:
     """Find and track everything in a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into `out`.
 
-    source: whatever `open_frames` takes; rules, options: as of `masklet.everything_video`. Whatever ends it early (a
-    file that breaks off, Ctrl-C, an error), the three hold all frames done until then; memory is constant. Raises
+    source, value_range: as of `open_frames`; rules, options: as of `masklet.everything_video`. Whatever ends it early
+    (a file that breaks off, Ctrl-C, an error), the three hold all frames done until then; memory is constant. Raises
     `InputError`, `BrokenVideo` and `OutputError`.
     """
     spare_source(source, Path(out) / OVERLAY, Path(out) / MASKS)
-    frames = open_frames(source, revisit=False)
+    frames = open_frames(source, revisit=False, value_range=value_range)
     results = everything_video(frames, model, rules=rules, **options)
     try:
         total: int | None = len(frames)

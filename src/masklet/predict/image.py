@@ -286,7 +286,9 @@ class ImagePredictor:
                 return None
             return self._one(embedding, Prompt.of(points, labels, box))
         if points is not None or box is not None:
-            raise PromptError("boxes come alone, each an object of its own; give points and box, or boxes")
+            raise PromptError(
+                "several boxes are an object each, and points refine one object: give points with a single box, or none"
+            )
         array = prompt_numbers("boxes", boxes)
         if array.ndim != 2 or array.shape[1] != 4 or not len(array):
             raise PromptError(f"boxes have shape (b, 4) with b >= 1; got {array.shape}")

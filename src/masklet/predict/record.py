@@ -18,7 +18,7 @@ from masklet.errors import OutputError, PromptError
 from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
-from masklet.io.images import Pages, read_image
+from masklet.io.images import Pages, ValueRange, read_image
 from masklet.io.masklets import MaskletsWriter, is_masklets, read_index_masks
 from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
@@ -80,18 +80,19 @@ def segment_to_folder(
     points: Sequence[Sequence[float]] = (),
     labels: Sequence[int] | None = None,
     boxes: Sequence[Sequence[float]] = (),
+    value_range: ValueRange | None = None,
 ) -> Recorded:
     """Segment a picture and write `overlay.png`, `masks.png` and `masklets.json` into the folder `out`.
 
     points, labels, boxes: in pixels, as `ImagePredictor.predict` takes them. Several boxes are objects 1, 2, ...;
     otherwise all prompts are for object 1. A single click is ambiguous: of its three masks the one with the highest
-    predicted IoU is taken. Raises `InputError`, `PromptError`, `OutputError`.
+    predicted IoU is taken. value_range: see `read_image`. Raises `InputError`, `PromptError`, `OutputError`.
     """
     folder = make_folder(out)
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
     spare_others(folder, recorded.overlay, recorded.masks)
-    array = read_image(image)
+    array = read_image(image, value_range)
     if (pages := len(Pages(image))) > 1:
         warnings.warn(
             f"{image} holds {pages} pictures, of which the first is segmented; `masklet track` follows objects through "
@@ -132,14 +133,15 @@ def track_to_folder(
     *,
     direction: Direction = "forward",
     policy: TrackingPolicy = DEFAULT,
+    value_range: ValueRange | None = None,
     on_frame: OnFrame | None = None,
 ) -> Recorded:
     """Track objects through a clip and write `overlay.mp4`, `masks/NAME.png` and `masklets.json` into the folder `out`.
 
-    source: whatever `open_frames` takes; direction: as of `VideoSession.propagate`; policy: of the session. Whatever
-    ends the tracking early (a file that breaks off, Ctrl-C, an error), the three hold all frames done until then. They
-    replace an earlier run's results once a frame is done: of the files in `masks`, those that its `masklets.json` names
-    and no others; where another one has the name of a frame's mask, nothing is tracked.
+    source, value_range: as of `open_frames`; direction: as of `VideoSession.propagate`; policy: of the session.
+    Whatever ends the tracking early (a file that breaks off, Ctrl-C, an error), the three hold all frames done until
+    then. They replace an earlier run's results once a frame is done: of the files in `masks`, those that its
+    `masklets.json` names and no others; where another one has the name of a frame's mask, nothing is tracked.
 
     Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
     memories as well. Frames of an iterable that are needed again wait in a temporary file.
@@ -149,7 +151,7 @@ def track_to_folder(
     folder = make_folder(out)
     spare_source(source, folder / OVERLAY, folder / MASKS)
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
-    frames = open_frames(source, revisit=not in_passing)
+    frames = open_frames(source, revisit=not in_passing, value_range=value_range)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
     for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
         placed.prompt.check_within(session.size)
