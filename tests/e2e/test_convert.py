@@ -58,6 +58,20 @@ def test_what_the_target_cannot_hold_is_said(tracked, tmp_path, capsys):
     assert sorted(np.unique(read_index_png(tmp_path / "davis/square/00002.png"))) == [0, 1, 2]
 
 
+def test_objects_can_be_told_what_they_are(tracked, tmp_path, capsys):
+    categories = ("--category", "cat", "--category", "2=dog")
+    assert run(tracked, tmp_path / "coco.json", "--to", "coco", *categories) == 0
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    found = {(record.get("track_id", record["id"]), names[record["category_id"]]) for record in coco["annotations"]}
+    assert found == {(1, "cat"), (2, "dog")} and sorted(names.values()) == ["cat", "dog"]
+    assert run(tmp_path / "coco.json", tmp_path / "again.json", "--to", "coco", "--category", "bird") == 0
+    assert json.loads((tmp_path / "again.json").read_text())["categories"] == coco["categories"], "they have one"
+    for wrong, words in (("x=cat", "a category is NAME or ID=NAME"), ("7=cat", "no object 7 without a category")):
+        assert run(tracked, tmp_path / "x.json", "--to", "coco", "--category", wrong) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_bad_input_is_one_line_and_exit_code_2(tracked, tmp_path, capsys):
     assert run(tracked, tmp_path / "x", "--to", "pascal") == 2
     assert "unknown format 'pascal'" in capsys.readouterr().err

@@ -126,7 +126,7 @@ def test_damaged_yolo_names_the_line(tmp_path, line, words):
 
 def test_yolo_needs_the_pictures(tmp_path):
     (tmp_path / "a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
-    with pytest.raises(InputError, match="a.txt has no picture: looked in"):
+    with pytest.raises(InputError, match="a.txt has no picture, .* looked in"):
         read_annotations(tmp_path)
     pictures = tmp_path / "elsewhere"
     pictures.mkdir()
@@ -190,7 +190,10 @@ def test_yolo_names_that_mean_something_in_yaml_come_back(tmp_path):
 def test_yolo_labels_are_never_mixed_with_earlier_ones(tmp_path):
     annotations = Annotations((Frame("a.jpg", SIZE, (ObjectMask(1, encode_rle(BLOCK)),)),))
     lost = write_annotations(annotations, tmp_path, "yolo")
-    assert lost == ("splits: train and val name the same pictures in data.yaml; part them before you train",)
+    assert lost == (
+        "pictures: they are not copied; put them into images/ beside labels/, by the same names",
+        "splits: train and val name the same pictures in data.yaml; part them before you train",
+    )
     with pytest.raises(OutputError, match=r"data\.yaml is there already.*name a new folder"):
         write_annotations(annotations, tmp_path, "yolo")
     (tmp_path / "data.yaml").unlink()
@@ -459,6 +462,15 @@ def test_void_in_index_masks_is_no_object(tmp_path):
     assert any("void" in sentence for sentence in write_annotations(annotations, tmp_path / "out.json", "coco"))
 
 
+def test_an_object_that_would_pass_for_void_is_renumbered(tmp_path):
+    left, right = BLOCK & (np.arange(12) < 5), BLOCK & (np.arange(12) >= 5)
+    masks = (ObjectMask(1, encode_rle(left)), ObjectMask(255, encode_rle(right)))
+    lost = write_annotations(Annotations((Frame("a.jpg", SIZE, masks),)), tmp_path, "davis")
+    assert any(sentence.startswith("ids: objects of 1") for sentence in lost)
+    (frame,) = read_annotations(tmp_path, "davis").frames
+    assert [(mask.object_id, mask.mask.sum()) for mask in frame.masks] == [(1, left.sum()), (2, right.sum())]
+
+
 def test_masklets_keep_scores_to_the_last_digit_and_frames_without_a_mask(tmp_path):
     mask = ObjectMask(1, encode_rle(BLOCK), score=0.98765432109)
     before = Annotations((Frame("a.jpg", SIZE, (mask,)), *(Frame(f"{n}.png", SIZE, (), "empty") for n in (3, 4))))
@@ -585,6 +597,7 @@ def test_what_labelme_files_hold_beside_masks_is_said_to_be_lost(tmp_path):
         "embedded pictures: those of 1 files are not kept",
         "flags: those of 1 files are not kept",
         "descriptions: those of 1 files are not kept",
+        "pictures: they are not copied; LabelMe looks for each beside its JSON file",
     )
 
 

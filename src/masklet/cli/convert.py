@@ -22,16 +22,27 @@ def convert(
         Path | None,
         typer.Option(help="Folder of the pictures, for YOLO labels, which do not hold their size."),
     ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--category",
+            metavar="NAME|ID=NAME",
+            help="What objects without a category are: all of them, or one by its id. Repeatable.",
+        ),
+    ] = None,
     polygons: Annotated[bool, typer.Option("--polygons", help="Outlines instead of masks (coco, labelme).")] = False,
 ) -> None:
     """Convert masks between COCO, YouTube-VIS, YOLO, DAVIS, SA-V, LabelMe and masklet's own files.
 
     Says what the target format cannot hold.
     """
+    from masklet.io.annotations import categorised
     from masklet.io.formats import read_annotations, recognise, write_annotations
 
+    names, others = _parse_categories(category or [])
     source_format = source_format or recognise(source)
     annotations = read_annotations(source, source_format, images)
+    annotations = categorised(annotations, names, others)
     lost = write_annotations(annotations, target, to, polygons=polygons, source=source)
     clips = annotations.clips
     held = f"{annotations.num_masks} masks on {len(annotations.frames)} frames of {len(clips)} clips" if clips else ""
@@ -41,3 +52,18 @@ def convert(
     for sentence in lost:
         typer.echo(f"  not kept: {sentence}", err=True)
     typer.echo(str(target))
+
+
+def _parse_categories(texts: list[str]) -> tuple[dict[int, str], str | None]:
+    """Names by object id, and the one for all others. Raises `typer.BadParameter`."""
+    names: dict[int, str] = {}
+    others: str | None = None
+    for text in texts:
+        number, is_for_one, name = text.partition("=")
+        if not is_for_one:
+            others = text
+        elif number.isdecimal() and name:
+            names[int(number)] = name
+        else:
+            raise typer.BadParameter(f"a category is NAME or ID=NAME, such as cat or 2=cat; got {text!r}")
+    return names, others

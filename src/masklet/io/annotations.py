@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pycocotools import mask as coco
@@ -156,6 +157,31 @@ class Annotations:
         for frame in self.frames:
             for mask in frame.masks:
                 yield frame, mask
+
+
+def categorised(annotations: Annotations, names: Mapping[int, str], others: str | None = None) -> Annotations:
+    """The same with a category for masks that have none: by object id, and one for all others that `names` leaves.
+
+    Raises `InputError` for an id that no mask without a category has.
+    """
+    bare = {mask.object_id for _, mask in annotations.all_masks() if mask.category == UNNAMED_CATEGORY}
+    if unknown := sorted(set(names) - bare):
+        raise InputError(f"no object {unknown[0]} without a category; there are {sorted(bare)}")
+
+    def named(mask: ObjectMask) -> ObjectMask:
+        if mask.category != UNNAMED_CATEGORY:
+            return mask
+        return replace(mask, category=names.get(mask.object_id, others or UNNAMED_CATEGORY))
+
+    frames = tuple(replace(frame, masks=tuple(map(named, frame.masks))) for frame in annotations.frames)
+    used = {mask.category for frame in frames for mask in frame.masks}
+    kept = [
+        category for category in annotations.categories if category.name in used or category.name != UNNAMED_CATEGORY
+    ]
+    taken = {category.number for category in kept}
+    free = (number for number in count(1) if number not in taken)
+    kept += [Category(next(free), name) for name in sorted(used - {category.name for category in kept})]
+    return replace(annotations, frames=frames, categories=tuple(kept))
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,9 @@ def _is_mask(file: Path) -> bool:
 
 
 def _storable_ids(object_ids: set[int]) -> dict[int, int]:
-    """The pixel value for each object: its id where all fit, else 1, 2, ..."""
-    if all(1 <= object_id <= LARGEST_ID for object_id in object_ids):
+    """The pixel value for each object: its id where all fit and none would pass for void, else 1, 2, ..."""
+    fit = all(1 <= object_id <= LARGEST_ID for object_id in object_ids)
+    if fit and not has_void(np.array(sorted(object_ids))):
         return {object_id: object_id for object_id in object_ids}
     return {object_id: place for place, object_id in enumerate(sorted(object_ids), 1)}
 

@@ -89,7 +89,9 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         write_json(file, contents)
     unused = [category.name for category in annotations.categories if category.name not in used]
     note = [f"categories: {len(unused)} that no mask uses are not kept ({', '.join(unused[:3])})"] if unused else []
-    return losses(annotations, CAPACITY) + note + empty_losses(num_empty)
+    found = losses(annotations, CAPACITY) + note
+    found.append("pictures: they are not copied; LabelMe looks for each beside its JSON file")
+    return found + empty_losses(num_empty)
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         picture = pictures.find(file)
         if picture is None:
             raise InputError(
-                f"{file} has no picture: looked in {images or 'the same folder and in images beside labels'}; "
-                "YOLO labels need it for the size"
+                f"{file} has no picture, of which YOLO labels need the size: looked in "
+                f"{images or 'the same folder and in images beside labels'}; name the pictures' folder (images=..., "
+                "--images)"
             )
         size = picture_size(picture)
         masks = _read_labels(file, size)
@@ -94,6 +95,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     data = {"train": "images", "val": "images", "names": list(classes)}
     write_text(path / DATA_FILE, yaml.safe_dump(data, allow_unicode=True, sort_keys=False))
     found = losses(annotations, CAPACITY)
+    found.append("pictures: they are not copied; put them into images/ beside labels/, by the same names")
     found.append(f"splits: train and val name the same pictures in {DATA_FILE}; part them before you train")
     if joined:
         found.append(f"outlines: {joined} masks of several polygons become one polygon along their pixels")
