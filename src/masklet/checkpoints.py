@@ -27,6 +27,9 @@ from masklet.model.network import Network
 if TYPE_CHECKING:
     from os import PathLike
 
+PICKLE_STARTS = (b"PK", b"\x80")
+"""What files of `torch.save` begin with: a zip archive or, before 2020, a pickle."""
+
 DEFAULT_MODEL = "nano"
 CONFIG_KEY = "masklet_config"
 """Where a file of our own says its configuration: safetensors metadata, or beside "model" in a `.pt` file."""
@@ -105,6 +108,9 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {str(device)!r}; there are cpu, cuda (or cuda:1, ...) and mps") from error
+    try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
@@ -172,12 +178,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    with open(path, "rb") as file:
+        if not file.read(2).startswith(PICKLE_STARTS):
+            raise CheckpointError(f"{path} is no checkpoint: neither .safetensors nor what torch.save writes")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} was refused: it is damaged, or it holds code and not only weights ({_first_line(error)})"
-        ) from error
+        raise CheckpointError(f"{path} was refused: it is damaged, or it holds code and not only weights") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:  # by what the bytes look like
         message = f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again"
         raise CheckpointError(message) from error

@@ -26,3 +26,7 @@ def demo(
         report = run_demo(load(model, device=device), out, on_frame=on_frame)
     if not quiet:
         typer.echo(report.text)
+        if model == "nano":
+            typer.echo(
+                "nano is small and saw little; Meta's checkpoints do far better: --model sam2.1-tiny fetches one"
+            )

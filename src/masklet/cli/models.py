@@ -5,17 +5,16 @@ from __future__ import annotations
 
 def models() -> None:
     """List the models known by name, and where each is."""
-    from rich.console import Console
-    from rich.table import Table
+    import typer
 
     from masklet.config import CONFIGS
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "trunk", "input", "where"):
-        table.add_column(heading, overflow="fold")
+    rows = [("name", "trunk", "input", "where")]
     for name, config in CONFIGS.items():
-        table.add_row(name, config.trunk.kind, f"{config.image_size} px", _whereabouts(name))
-    Console(soft_wrap=True, highlight=False).print(table)
+        rows.append((name, config.trunk.kind, f"{config.image_size} px", _whereabouts(name)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *cells, place in rows:  # an address is not wrapped, so that it can be copied
+        typer.echo(" ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + f" {place}")
 
 
 def _whereabouts(name: str) -> str:
