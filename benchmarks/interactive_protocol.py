@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 import masklet
-from masklet.data.prompts import deepest_point, next_click, tight_box
+from masklet.data.prompts import deepest_point, tight_box
 from masklet.data.reading import read_index_mask
 from masklet.eval.metrics import region_j
 from masklet.io.images import read_image
@@ -101,12 +101,24 @@ def click_ious(
     answer = predictor.predict(embedding, points=points, labels=labels, multimask=True).best()
     ious = [region_j(truth, answer.masks[0, 0])]
     while len(ious) < NUM_CLICKS:
-        click = next_click(truth, answer.masks[0, 0], None)
-        points.append((click.x, click.y))
-        labels.append(click.label)
+        point, label = next_click(truth, answer.masks[0, 0])
+        points.append(point)
+        labels.append(label)
         answer = predictor.predict(embedding, points=points, labels=labels, mask_logits=answer.low_res, multimask=False)
         ious.append(region_j(truth, answer.masks[0, 0]))
     return ious
+
+
+def next_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[tuple[int, int], int]:
+    """The deepest point x, y of the missed or of the spilled area, whichever is larger, and its label.
+
+    Missed in a tie. Where nothing is wrong it falls on the background, or on an object that fills the picture.
+    """
+    missed, spilled = truth & ~predicted, predicted & ~truth
+    if not missed.any() and not spilled.any():
+        missed, spilled = (truth, spilled) if truth.all() else (missed, ~truth)
+    label = int(missed.sum() >= spilled.sum())
+    return deepest_point(missed if label else spilled), label
 
 
 def score_baselines(case: Case) -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ import torch
 
 from masklet.data.clips import Clip, objects_to_prompt
 from masklet.errors import InputError
-from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.ops.pixels import normalise
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,6 @@ def collate(
     """
     shape = _common_shape(clips)
     pixels = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3).float() / 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
     masks = np.zeros((len(clips), num_objects, *shape[:3]), bool)
     valid = np.zeros((len(clips), num_objects), bool)
     for row, clip in enumerate(clips):
@@ -55,7 +54,7 @@ def collate(
             masks[row, column] = clip.masks == object_id
             valid[row, column] = True
     return ClipBatch(
-        pixels=((pixels - mean) / std).contiguous(),
+        pixels=normalise(pixels).contiguous(),
         masks=torch.from_numpy(masks),
         valid=torch.from_numpy(valid),
         names=tuple(clip.name for clip in clips),

@@ -49,24 +49,19 @@ def sample_click(region: NDArray[np.bool_], generator: np.random.Generator) -> t
     return column, row
 
 
-def next_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], generator: np.random.Generator | None) -> Click:
-    """The click that corrects `predicted` [H W] towards `truth` [H W].
+def next_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], generator: np.random.Generator) -> Click:
+    """A click that corrects `predicted` [H W] towards `truth` [H W]: on any wrong pixel, each equally likely.
 
-    With a generator: any wrong pixel, each equally likely. Without: the deepest point of the missed or of the spilled
-    area, whichever is larger (missed in a tie); `deeper_error_click` is the official rule. Where nothing is wrong the
-    click falls on the background, as in the official trainer (`sample_random_points_from_errors`), or on the object if
-    that fills the picture.
+    Where nothing is wrong it falls on the background, as in the official trainer (`sample_random_points_from_errors`),
+    or on the object if that fills the picture.
     """
     if truth.shape != predicted.shape:
         raise InputError(f"truth {truth.shape} and prediction {predicted.shape} must have one shape")
     missed, spilled = truth & ~predicted, predicted & ~truth
     if not missed.any() and not spilled.any():
         missed, spilled = (truth, spilled) if truth.all() else (missed, ~truth)
-    if generator is not None:
-        x, y = sample_click(missed | spilled, generator)
-        return Click(x, y, int(missed[y, x]))
-    label = int(missed.sum() >= spilled.sum())
-    return Click(*deepest_point(missed if label else spilled), label)
+    x, y = sample_click(missed | spilled, generator)
+    return Click(x, y, int(missed[y, x]))
 
 
 def deeper_error_click(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Click:

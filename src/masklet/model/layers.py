@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class LayerNorm2d(nn.Module):
@@ -58,10 +57,3 @@ def to_tokens(maps: Tensor) -> Tensor:
 def to_maps(tokens: Tensor, height: int, width: int) -> Tensor:
     """[b h*w c] to [b c h w]."""
     return tokens.transpose(1, 2).unflatten(2, (height, width))
-
-
-def resize_bilinear(maps: Tensor, height: int, width: int, antialias: bool = False) -> Tensor:
-    """Resize [b c h w] bilinearly, pixel centres at halves."""
-    if maps.shape[-2:] == (height, width):
-        return maps
-    return F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False, antialias=antialias)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from masklet.config import ModelConfig
 from masklet.model.image_encoder import STRIDE, ImageEncoder, ImageFeatures
-from masklet.model.layers import MLP, resize_bilinear
+from masklet.model.layers import MLP
 from masklet.model.mask_decoder import MaskCandidates, MaskDecoder
 from masklet.model.memory_attention import MemoryAttention, MemoryTokens
 from masklet.model.memory_encoder import MemoryEncoder
 from masklet.model.positions import sine_map, sine_time
 from masklet.model.prompt_encoder import PromptEncoder
 from masklet.ops.coordinates import PAD, Points
+from masklet.ops.resize import resize_bilinear
 
 NUM_TEMPORAL_SLOTS = 7  # six recent frames, and one slot that all conditioning frames share
 ABSENT_LOGIT = -1024.0

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+
+from masklet.ops.resize import resize_bilinear
 
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PAD = 0, 1, 2, 3, -1
 """Labels of points; a box is two points of its own labels."""
@@ -60,7 +61,4 @@ def to_model_points(
 def to_model_mask(mask: NDArray[np.bool_], image_size: int, device: torch.device | str = "cpu") -> Tensor:
     """A bool mask (H, W) on the model's square picture, [1 1 S S] of zeros and ones."""
     maps = torch.from_numpy(np.ascontiguousarray(mask))[None, None].to(device=device, dtype=torch.float32)
-    if maps.shape[-2:] == (image_size, image_size):
-        return maps
-    resized = F.interpolate(maps, (image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
-    return (resized >= 0.5).float()
+    return (resize_bilinear(maps, image_size, image_size, antialias=True) >= 0.5).float()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from masklet.ops.resize import resize_bilinear
 
 RADIUS = 2
 """Cells of the mask to each side over which it is explained by the picture's colours."""
@@ -34,15 +35,15 @@ def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Ten
     # colours are first brought near zero.
     with torch.autocast(logits.device.type, enabled=False):
         picture = picture[None].float() - picture.float().mean((1, 2), keepdim=True)
-        colour = _resize(picture, logits.shape[-2:], antialias=True)
+        colour = resize_bilinear(picture, logits.shape[-2], logits.shape[-1], antialias=True)
         inside = logits.float().sigmoid()
         slope, offset = _fit(colour[0], _mean(colour)[0], inside, _mean(inside))
-        slope, offset = (_resize(_mean(part), picture.shape[-2:]) for part in (slope, offset))
+        slope, offset = (resize_bilinear(_mean(part), *picture.shape[-2:]) for part in (slope, offset))
         found = (slope * picture).sum(1, keepdim=True) + offset
         found = found.clamp(SURE, 1 - SURE).logit()
-        unguided = _resize(logits.float(), picture.shape[-2:])
+        unguided = resize_bilinear(logits.float(), *picture.shape[-2:])
         surer = (unguided * found > 0) & (unguided.abs() > found.abs()) & (found.abs() > OFF_EDGE)
-        return _resize(torch.where(surer, unguided, found), size)
+        return resize_bilinear(torch.where(surer, unguided, found), *size)
 
 
 def _fit(colour: Tensor, mean_colour: Tensor, inside: Tensor, mean_inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +76,3 @@ def _band(side: int, like: Tensor) -> Tensor:
 def _cross(one: Tensor, other: Tensor) -> Tensor:
     """The cross product of vectors [3 h w]."""
     return torch.linalg.cross(one, other, dim=0)
-
-
-def _resize(maps: Tensor, size: tuple[int, ...], antialias: bool = False) -> Tensor:
-    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False, antialias=antialias)

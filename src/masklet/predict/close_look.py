@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masklet.model.image_encoder import STRIDE, ImageFeatures
-from masklet.model.layers import resize_bilinear
 from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.coordinates import BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
 from masklet.ops.crops import Crop
+from masklet.ops.resize import resize_bilinear
 from masklet.predict.pixels import at_full_size, picture_pixels
 from masklet.types import Size
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masklet.model.image_encoder import ImageFeatures
-from masklet.model.layers import resize_bilinear
 from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.boxes import mask_areas, mask_boxes, nms
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import FOREGROUND, Points, to_model_points
 from masklet.ops.crops import Crop, crop_windows, touches_cut
+from masklet.ops.resize import resize_bilinear
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL

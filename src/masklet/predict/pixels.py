@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from masklet.model.layers import resize_bilinear
 from masklet.ops.guided import FINEST, resize_guided
-from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.ops.pixels import normalise
+from masklet.ops.resize import resize_bilinear
 from masklet.types import Size
 
 
 def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
     """A picture, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
-    return _normalise(resize_bilinear(pixels, image_size, image_size, antialias=True))
+    return normalise(resize_bilinear(pixels, image_size, image_size, antialias=True))
 
 
 def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
     """A video frame, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
     resized = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float() / 255
-    return _normalise(pixels)
+    return normalise(pixels)
 
 
 def at_full_size(logits: Tensor, size: Size, guide: NDArray[np.uint8] | None) -> Tensor:
@@ -51,9 +51,3 @@ def shrunk_guide(guide: NDArray[np.uint8], cells: Sequence[int]) -> NDArray[np.u
         return guide
     # OpenCV shrinks bytes in a fraction of the time that floats take, which counts on every frame of a clip.
     return np.asarray(cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _normalise(pixels: Tensor) -> Tensor:
-    mean = torch.tensor(PIXEL_MEAN, device=pixels.device)[:, None, None]
-    std = torch.tensor(PIXEL_STD, device=pixels.device)[:, None, None]
-    return (pixels - mean) / std

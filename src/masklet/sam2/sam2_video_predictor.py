@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from masklet.model.compiled import compile_model
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT
 from masklet.ops.masks import non_overlapping
+from masklet.ops.resize import resize_bilinear
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load_network
 from masklet.sam2.clips import official_clip
@@ -288,7 +288,7 @@ def _mask_prompt(mask: Any, size: Size) -> Prompt:
     if prompt.has_proportions(size):
         return prompt
     maps = torch.from_numpy(prompt.mask)[None, None].float()
-    stretched = F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    stretched = resize_bilinear(maps, *size, antialias=True)
     return Prompt.of(mask=stretched[0, 0] >= 0.5)
 
 

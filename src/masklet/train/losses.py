@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from masklet.ops.resize import resize_bilinear
+
 if TYPE_CHECKING:
     from masklet.model.mask_decoder import MaskCandidates
 
@@ -68,7 +70,7 @@ def decoding_loss(candidates: MaskCandidates, truth: Tensor, weights: LossWeight
     (L1), and presence is taught by cross-entropy. Where the object is absent only presence counts.
     truth: [b 1 H W] bool, H and W a whole multiple of the candidates' size or equal to it.
     """
-    logits = F.interpolate(candidates.logits.float(), size=truth.shape[-2:], mode="bilinear", align_corners=False)
+    logits = resize_bilinear(candidates.logits.float(), *truth.shape[-2:])
     target = truth.to(logits.dtype).expand_as(logits)
     focal, dice = focal_loss(logits, target), dice_loss(logits, target)
     best = (weights.focal * focal + weights.dice * dice).argmin(1, keepdim=True)

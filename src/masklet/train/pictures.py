@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from masklet.io.draw import draw_masks
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.ops.resize import resize_bilinear
 from masklet.train.rollout import Annotator, Session, SessionPlan
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _columns(model: Network, batch: ClipBatch, clip: int) -> list[NDArray[np.uin
 
 
 def _at_full_size(logits: Tensor, side: int) -> NDArray[np.bool_]:
-    return (F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)[:, 0] > 0).cpu().numpy()
+    return (resize_bilinear(logits, side, side)[:, 0] > 0).cpu().numpy()
 
 
 def _as_picture(pixels: Tensor) -> NDArray[np.uint8]:

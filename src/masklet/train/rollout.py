@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from masklet.data.prompts import jittered_box, next_click
 from masklet.errors import InputError
 from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT, Points
+from masklet.ops.resize import resize_bilinear
 from masklet.tracking.memory import FrameResult, RecallPlan, plan_recall
 from masklet.tracking.step import Cue, commit, condition_frame, decode_frame, draft
 
@@ -220,7 +220,7 @@ class Session:
     def _correct(self, frame: int, logits: Tensor) -> Points:
         """A click for each object, drawn from where the prediction is wrong, now and then from the whole object."""
         truths = self.masks[:, frame]
-        resized = F.interpolate(logits.detach().float(), truths.shape[-2:], mode="bilinear", align_corners=False)
+        resized = resize_bilinear(logits.detach().float(), *truths.shape[-2:])
         predictions = (resized[:, 0] > 0).cpu().numpy()
         rows = []
         for truth, predicted in zip(truths.cpu().numpy(), predictions):
