@@ -213,7 +213,6 @@ def choose_shown_frames(
     shows: Callable[[int], bool],
     *,
     max_stride: int = 1,
-    reverse_probability: float = 0.5,
 ) -> list[int]:
     """As `choose_frames`, drawn again a few times while the first frame shows no object.
 
@@ -221,9 +220,7 @@ def choose_shown_frames(
     prompts. A clip that hardly ever shows one may still begin without.
     """
     for _ in range(FIRST_FRAME_ATTEMPTS):
-        chosen = choose_frames(
-            available, num_frames, generator, max_stride=max_stride, reverse_probability=reverse_probability
-        )
+        chosen = choose_frames(available, num_frames, generator, max_stride=max_stride)
         if shows(chosen[0]):
             break
     return chosen

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+MAX_ROWS = 40
+"""In a table on the terminal; all are in the files."""
+
 PROTOCOL = ("counting", "prompt", "mode", "rounds", "clicks", "min_area", "whole")
 """Settings without which two reports' figures do not compare, whatever the models are."""
 
@@ -126,13 +129,13 @@ def summary_table(report: Report, other: Report | None = None) -> Table:
     return table
 
 
-def rows_table(report: Report, limit: int = 40) -> Table:
-    """The rows as a table for the terminal, the worst `limit` by the first column where there are more."""
+def rows_table(report: Report) -> Table:
+    """The rows as a table for the terminal, the worst `MAX_ROWS` by the first column where there are more."""
     from rich.table import Table
 
     columns = report.columns
-    rows = sorted(report.rows, key=lambda row: row.values[columns[0]])[:limit] if columns else []
-    note = "" if len(report.rows) <= limit else f", the {limit} worst of {len(report.rows)}"
+    rows = sorted(report.rows, key=lambda row: row.values[columns[0]])[:MAX_ROWS] if columns else []
+    note = "" if len(report.rows) <= MAX_ROWS else f", the {MAX_ROWS} worst of {len(report.rows)}"
     table = Table(title=f"by {columns[0] if columns else 'name'}{note}", title_justify="left")
     for heading in ("", *columns):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)

@@ -33,10 +33,8 @@ class ImageFeatures:
             return self
         return ImageFeatures(*(maps.expand(batch, -1, -1, -1) for maps in (self.stride4, self.stride8, self.stride16)))
 
-    def select(self, rows: Tensor | slice | int) -> ImageFeatures:
-        """The pictures at `rows` of the batch; one number keeps a batch of one."""
-        if isinstance(rows, int):
-            rows = slice(rows, rows + 1)
+    def select(self, rows: Tensor) -> ImageFeatures:
+        """The pictures at `rows` [n] of the batch."""
         return ImageFeatures(self.stride4[rows], self.stride8[rows], self.stride16[rows])
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> ImageFeatures:

@@ -21,7 +21,7 @@ class AnnotatedPictures:
     """The pictures and clips of `annotations`, those without any object left out.
 
     images: the folder that their file names start from; identity: whether an object id means the same object in all
-    frames of a clip (else every frame is a still of its own); max_stride, reverse_probability: see `choose_frames`.
+    frames of a clip (else every frame is a still of its own); max_stride: see `choose_frames`.
     Crowds, whose members are not told apart, are no objects. Raises `InputError` naming the first annotated picture
     that is not there, or where nothing is annotated.
     """
@@ -33,12 +33,10 @@ class AnnotatedPictures:
         *,
         identity: bool = True,
         max_stride: int = 1,
-        reverse_probability: float = 0.5,
     ) -> None:
         self.images = Path(images)
         self.identity = identity
         self.max_stride = max_stride
-        self.reverse_probability = reverse_probability
         clips = list(annotations.clips.values()) if identity else []
         stills = annotations.stills if identity else annotations.frames
         entries = [*clips, *((still,) for still in stills)]
@@ -65,7 +63,6 @@ class AnnotatedPictures:
             generator,
             lambda number: any(is_visible(rle) for rle in _objects(entry[number]).values()),
             max_stride=self.max_stride,
-            reverse_probability=self.reverse_probability,
         )
         chosen = [entry[number] for number in numbers]
         frames = self._read(chosen)

@@ -24,7 +24,7 @@ TRAIN_LISTS = tuple(
 class ClipFolders:
     """Clips as folders of pictures, with index masks for all or some frames (YouTube-VOS: every fifth).
 
-    root: the folder that holds `JPEGImages` and `Annotations`; max_stride, reverse_probability: see `choose_frames`, in
+    root: the folder that holds `JPEGImages` and `Annotations`; max_stride: see `choose_frames`, in
     annotated frames; train_lists: where there is one of `TRAIN_LISTS`, open only the clips that it names. Raises
     `InputError` naming the mask without its picture, the clip without masks, the line of the list whose clip is not
     there, or the folder that holds no clips.
@@ -35,12 +35,10 @@ class ClipFolders:
         root: str | Path,
         *,
         max_stride: int = 1,
-        reverse_probability: float = 0.5,
         train_lists: bool = True,
     ) -> None:
         self.root = Path(root)
         self.max_stride = max_stride
-        self.reverse_probability = reverse_probability
         self.clips = find_clips(self.root, train_lists=train_lists)
 
     def __len__(self) -> int:
@@ -61,7 +59,6 @@ class ClipFolders:
             generator,
             lambda number: shows_object(paths[number], paths),
             max_stride=self.max_stride,
-            reverse_probability=self.reverse_probability,
         )
         frames = read_frames([pairs[number][0] for number in chosen])
         size = Size(*frames.shape[1:3])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class SavFolder:
     """The videos of a folder of SA-V: of the training set (mp4 and JSON), or of the extracted others (JPEG and PNG).
 
-    kinds: which annotations count, of those a video has; max_stride, reverse_probability: see `choose_frames`, in
+    kinds: which annotations count, of those a video has; max_stride: see `choose_frames`, in
     annotated frames. Raises `InputError` naming the annotation without its video, or the folder without any.
     """
 
@@ -39,12 +39,10 @@ class SavFolder:
         *,
         kinds: Collection[Kind] = ("manual", "auto"),
         max_stride: int = 1,
-        reverse_probability: float = 0.5,
     ) -> None:
         self.folder = Path(folder)
         self.kinds = tuple(kinds)
         self.max_stride = max_stride
-        self.reverse_probability = reverse_probability
         self.videos = [video for video in find_videos(self.folder) if self._annotations(video) or video.objects]
         if not self.videos:
             raise InputError(f"no video in {self.folder} has annotations ({' or '.join(self.kinds)})")
@@ -79,7 +77,6 @@ class SavFolder:
             generator,
             shows,
             max_stride=self.max_stride,
-            reverse_probability=self.reverse_probability,
         )
 
     def _read_training(

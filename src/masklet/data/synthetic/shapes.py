@@ -54,7 +54,7 @@ class Disguises:
     def sprite(self, generator: np.random.Generator) -> Sprite:
         """One disguised object."""
         clip = draw_still(self.stills, generator)
-        objects = large_objects(clip, 0.01)
+        objects = large_objects(clip)
         if not len(objects):
             return Shapes(max(clip.size) // 2, self.fillings).sprite(generator)
         alpha = cut_out(clip, int(generator.choice(objects))).alpha

@@ -16,6 +16,9 @@ from masklet.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LEAST_SHARE = 0.01
+"""Objects below this share of their picture are too coarse to enlarge."""
+
 MARGIN = 2
 """Clear pixels around a cut-out, so that warping it never smears its edge over the scene."""
 
@@ -73,13 +76,11 @@ class MovingSource(Protocol):
 class CutOuts:
     """Objects cut out of still pictures with masks.
 
-    min_share: objects below this share of their picture are too coarse to enlarge; max_border: of an object's outline
-    box, the share that may lie on the picture's edge, where the object is cut off.
+    max_border: of an object's outline box, the share that may lie on the picture's edge, where the object is cut off.
     """
 
-    def __init__(self, stills: ClipDataset, *, min_share: float = 0.01, max_border: float = 0.35) -> None:
+    def __init__(self, stills: ClipDataset, *, max_border: float = 0.35) -> None:
         self.stills = stills
-        self.min_share = min_share
         self.max_border = max_border
 
     def sprite(self, generator: np.random.Generator) -> Sprite:
@@ -90,7 +91,7 @@ class CutOuts:
         cut_off: Sprite | None = None
         for attempt in range(MAX_DRAWS):
             clip = draw_still(self.stills, generator)
-            for object_id in generator.permutation(large_objects(clip, self.min_share))[:2]:
+            for object_id in generator.permutation(large_objects(clip))[:2]:
                 sprite = cut_out(clip, int(object_id))
                 if _border_share(clip.masks[0] == object_id) <= self.max_border:
                     return sprite
@@ -102,14 +103,10 @@ class CutOuts:
 
 class Actors:
     """Objects cut out of annotated clips with their own movement: legs that walk, a wheel that turns, a body that turns
-    its side.
+    its side."""
 
-    min_share: objects below this share of their picture are too coarse to enlarge.
-    """
-
-    def __init__(self, clips: ClipDataset, *, min_share: float = 0.01) -> None:
+    def __init__(self, clips: ClipDataset) -> None:
         self.clips = clips
-        self.min_share = min_share
 
     def poses(self, generator: np.random.Generator, num_frames: int) -> list[Sprite]:
         """A random object of a random clip in `num_frames` successive frames; clear where it is out of sight.
@@ -118,7 +115,7 @@ class Actors:
         """
         for _ in range(MAX_DRAWS):
             clip = self.clips.clip(int(generator.integers(len(self.clips))), generator, num_frames)
-            objects = large_objects(clip, self.min_share)
+            objects = large_objects(clip)
             if len(objects):
                 return cut_out_poses(clip, int(generator.choice(objects)))
         raise InputError(
@@ -126,11 +123,11 @@ class Actors:
         )
 
 
-def large_objects(clip: Clip, min_share: float) -> NDArray[np.intp]:
-    """The objects that cover at least `min_share` of a still, or else the largest one, if there is any."""
+def large_objects(clip: Clip) -> NDArray[np.intp]:
+    """The objects that are large enough in a still to be enlarged, or else the largest one, if there is any."""
     areas = np.bincount(clip.masks[0].ravel())
     areas[0] = 0
-    return np.flatnonzero(areas >= max(1, min(min_share * clip.masks[0].size, areas.max())))
+    return np.flatnonzero(areas >= max(1, min(LEAST_SHARE * clip.masks[0].size, areas.max())))
 
 
 def cut_out(clip: Clip, object_id: int) -> Sprite:
