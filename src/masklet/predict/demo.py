@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from masklet.model.network import Network
 
+AGAIN = 0.6
+"""How far into the clip the saucer has hidden the astronaut's head and part of it is visible again."""
+
 _SHEET_WIDTH = 1200
 _SHEET_GAP = 8
 
@@ -49,12 +52,14 @@ PICTURES = (
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Where the results are, and each object's mean IoU with its true masks over the clip, by name."""
+    """Where the results are, each object's mean IoU with its true masks over the clip, by name, and the second frame on
+    which they were prompted."""
 
     pictures: Path
     frames: Path
     clip: Recorded
     iou: dict[str, float]
+    prompted_again: int
 
     @property
     def text(self) -> str:
@@ -65,6 +70,7 @@ class DemoReport:
             f"clip tracked:        {self.clip.overlay}\n"
             f"six frames of it:    {self.frames}\n"
             f"masks, COCO RLE:     {self.clip.masks}, {self.clip.masklets}\n"
+            f"each object got a box on frame 0, and once more on frame {self.prompted_again}\n"
             f"mean IoU over the clip with the true masks: {reached}"
         )
 
@@ -82,7 +88,8 @@ def run_demo(model: Network, out: str | os.PathLike[str], *, on_frame: OnFrame |
     overlay = open_frames(recorded.overlay)
     picked = np.linspace(0, len(scene.frames) - 1, 6).round().astype(int).tolist()
     write_picture(folder / "frames.png", _sheet([overlay[number] for number in picked], columns=3))
-    return DemoReport(folder / "pictures.png", folder / "frames.png", recorded, _mean_iou(scene, recorded.masks))
+    iou = _mean_iou(scene, recorded.masks)
+    return DemoReport(folder / "pictures.png", folder / "frames.png", recorded, iou, _again(scene))
 
 
 def _segmented(model: Network, picture: DemoPicture) -> NDArray[np.uint8]:
@@ -98,12 +105,18 @@ def _segmented(model: Network, picture: DemoPicture) -> NDArray[np.uint8]:
 
 
 def _track(model: Network, scene: DemoScene, folder: Path, on_frame: OnFrame | None) -> Recorded:
-    """Track all objects of the scene, each from a tight box on the first frame."""
-    prompts = []
-    for object_id in range(1, len(scene.names) + 1):
-        box = mask_boxes(scene.truth[0] == object_id)
-        prompts.append(PlacedPrompt(0, object_id, Prompt.of(box=box)))
+    """Track all objects of the scene, from a tight box on the first frame and, after one has hidden others, again."""
+    prompts = [
+        PlacedPrompt(frame, object_id, Prompt.of(box=mask_boxes(scene.truth[frame] == object_id)))
+        for frame in (0, _again(scene))
+        for object_id in range(1, len(scene.names) + 1)
+    ]
     return track_to_folder(model, scene.frames, prompts, folder, on_frame=on_frame)
+
+
+def _again(scene: DemoScene) -> int:
+    """The frame on which all objects are prompted once more, among those that are shown."""
+    return round(AGAIN * (len(scene.frames) - 1))
 
 
 def _mean_iou(scene: DemoScene, masks: Path) -> dict[str, float]:
