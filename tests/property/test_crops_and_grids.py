@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from masklet.ops.boxes import box_iou, mask_boxes
@@ -19,13 +19,15 @@ RATIOS = st.floats(0, 0.9)
 
 
 @given(SIDES, SIDES, st.integers(0, 3), RATIOS)
+@example(40, 41, 3, 0.0)
+@example(50, 50, 3, 0.0)
 def test_each_layer_of_crops_covers_the_picture(height: int, width: int, num_layers: int, ratio: float) -> None:
     crops = crop_windows((height, width), num_layers, ratio)
     assert crops[0] == Crop(0, 0, width, height)
     for layer in range(1, num_layers + 1):
         members = [crop for crop in crops if crop.layer == layer]
         assert len(members) <= 4**layer
-        if min(height, width) >= 40:
+        if min(height, width) >= 50:  # of 8 windows each a rounded-up pixel too wide, the last lies outside 49
             assert len(members) == 4**layer
         covered = np.zeros((height, width), bool)
         for crop in members:

@@ -49,8 +49,8 @@ def crop_windows(size: tuple[int, int], num_layers: int, overlap_ratio: float) -
     """The whole picture, then for each layer i from 1 its 2**i x 2**i windows, column by column.
 
     size: height, width; overlap_ratio: 0 to below 1. Neighbours in layer 1 share that part of the picture's shorter
-    side, half as much in each further layer. A picture smaller than a layer's count of windows gets only those that
-    hold any pixel.
+    side, half as much in each further layer. A small picture, less than 50 pixels high or wide for three layers, gets
+    only those that hold any pixel.
     """
     height, width = size
     crops = [Crop(0, 0, width, height)]
