@@ -147,7 +147,7 @@ def sorted_masks(given: Annotations) -> list[tuple[str, ObjectMask]]:
 @given(annotations())
 def test_davis_holds_disjoint_masks_and_object_ids(before):
     disjoint = replace(before, frames=tuple(without_overlap(frame) for frame in before.frames))
-    for _, frames in disjoint.groups:  # others are renumbered
+    for _, frames in disjoint.groups:  # objects with the number of void are renumbered
         assume(not has_void(np.array([mask.object_id for frame in frames for mask in frame.masks])))
     after, lost = there_and_back(disjoint, "davis")
     kinds = [sentence.split(":")[0] for sentence in lost]

@@ -414,7 +414,9 @@ def test_a_score_that_varies_over_a_clip_is_named_when_ytvis_averages_it(tmp_pat
 @pytest.mark.parametrize(
     ("names", "numbers", "told"),
     [
-        (["00004", "00012"], [4, 12], ""),
+        (["00004", "00008", "00016"], [4, 8, 16], ""),
+        (["00000", "00040", "00080"], [0, 4, 8], "frame numbers: those of 1 clips are counted"),
+        (["1000000", "1000004"], [0, 4], "frame numbers: those of 1 clips are counted"),
         (["00000", "00010", "00020"], [0, 4, 8], "frame numbers: those of 1 clips are counted"),
         (["frame_4", "frame_8"], [0, 4], "frame numbers: those of 1 clips are counted"),
     ],
@@ -460,6 +462,22 @@ def test_void_in_index_masks_is_no_object(tmp_path):
     }
     assert found == {"bear": [[1], []], "whole": [[255], [255]]}
     assert any("void" in sentence for sentence in write_annotations(annotations, tmp_path / "out.json", "coco"))
+
+
+@pytest.mark.parametrize("ids", [(1, 3), (2,), (5, 9)])
+def test_ids_with_gaps_stay_what_they_are(tmp_path, ids):
+    masks = tuple(ObjectMask(number, encode_rle(BLOCK & (np.arange(12) == 3 + k))) for k, number in enumerate(ids))
+    assert write_annotations(Annotations((Frame("a.jpg", SIZE, masks),)), tmp_path, "davis") == ()
+    (frame,) = read_annotations(tmp_path, "davis").frames
+    assert tuple(mask.object_id for mask in frame.masks) == ids
+
+
+def test_16_bit_masks_have_no_void(tmp_path):
+    index = np.zeros(SIZE, np.uint16)
+    index[:, :4], index[:, 8:] = 3, 255
+    Image.fromarray(index).save(tmp_path / "a.png")
+    (frame,) = read_annotations(tmp_path, "davis").frames
+    assert [mask.object_id for mask in frame.masks] == [3, 255]
 
 
 def test_an_object_that_would_pass_for_void_is_renumbered(tmp_path):

@@ -114,7 +114,7 @@ def has_void(values: NDArray[Any]) -> bool:
     It is one where it is the only one, and where all numbers up to it occur.
     """
     numbers = np.unique(values[(values > 0) & (values != VOID)])
-    return bool(len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
+    return bool((values == VOID).any() and len(numbers) and numbers[0] < FEW_OBJECTS and numbers[-1] < VOID - 1)
 
 
 def _shows_brightness(image: Image.Image) -> bool:

@@ -40,8 +40,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a folder of index PNGs, or a data set's root with `Annotations` in it.
 
     Pictures are looked for beside, only for the endings of their names. Void, 255 beside objects that are numbered from
-    the bottom, is no object. Raises `InputError` for an empty folder, or
-    the masks of SA-V's validation and test sets, which have a folder for each object.
+    the bottom, is no object; 16-bit masks have none. Raises `InputError` for an empty folder, or the masks of SA-V's
+    validation and test sets, which have a folder for each object.
     """
     root = path / "Annotations" if (path / "Annotations").is_dir() else path
     files = files_below(root, ".png")
@@ -51,15 +51,18 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             "`masklet eval` and `masklet train` read them, and SA-V's JSON files can be converted"
         )
     pictures = PictureFinder(root, images)
-    frames = []
+    frames, has_wide = [], False
     for file in files:
         index = read_index_png(file)
+        has_wide |= index.dtype != np.uint8
         picture = pictures.find(file)
         name = file.relative_to(root).with_suffix(picture.suffix if picture else ".jpg").as_posix()
         frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
     if not frames:
         raise InputError(f"no PNG files in {root} or the folders in it")
     annotations = Annotations(group_clips(frames, path.name))
+    if has_wide:
+        return annotations
     kept = [frame for _, group in annotations.groups for frame in _without_void(group)]
     num_void = annotations.num_masks - sum(len(frame.masks) for frame in kept)
     unread = (f"void: pixels of the value {VOID}, which count for nothing, on {num_void} frames",) if num_void else ()
@@ -91,7 +94,10 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     if hidden:
         found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
     if renumbered:
-        found.append(f"ids: objects of {renumbered} clips or pictures are renumbered to fit 1..{LARGEST_ID}")
+        found.append(
+            f"ids: objects of {renumbered} clips or pictures are renumbered, to fit 1..{LARGEST_ID} and not to pass "
+            f"for void, which is {VOID}"
+        )
     return found + empty_losses(sum(not coco.area(mask.rle) for _, mask in annotations.all_masks()))
 
 

@@ -19,6 +19,9 @@ from masklet.ops.rle import encode_rle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MAX_FRAMES = 100_000
+"""An hour of video has fewer; a larger number is a time or a date."""
+
 CAPACITY = Capacity(stills=False, categories=False, names=False)
 
 
@@ -95,14 +98,16 @@ def every_fourth(numbered: Mapping[int, Frame], num_frames: int, clip: str) -> t
 
 
 def _by_number(frames: tuple[Frame, ...]) -> dict[int, Frame] | None:
-    """Frames by the numbers that they are called, where these are of a video as SA-V has it: all multiples of four, or
-    some following one another without a gap. Else None."""
+    """Frames by the numbers that they are called, where these are of a video as SA-V has it: some follow one another
+    without a gap, one by one or all by fours. Else, as with milliseconds or dates, None."""
     stems = [Path(frame.name).stem for frame in frames]
     if not all(stem.isdecimal() for stem in stems):
         return None
     numbered = {int(stem): frame for stem, frame in zip(stems, frames, strict=True)}
     by_fours = all(number % ANNOTATION_STRIDE == 0 for number in numbered)
-    return numbered if by_fours or any(number + 1 in numbered for number in numbered) else None
+    step = ANNOTATION_STRIDE if by_fours else 1
+    is_video = any(number + step in numbered for number in numbered) or (by_fours and len(numbered) == 1)
+    return numbered if is_video and max(numbered) < MAX_FRAMES else None
 
 
 def _frame_name(place: int) -> str:
