@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DeviceError,
         InputError,
         MaskletError,
+        MaskletWarning,
         OutputError,
         PromptError,
     )
@@ -49,6 +50,7 @@ _HOMES = {
     "ImagePredictor": "predict.image",
     "InputError": "errors",
     "MaskletError": "errors",
+    "MaskletWarning": "errors",
     "MaskletRules": "predict.everything_video",
     "ModelConfig": "config",
     "OutputError": "errors",
@@ -83,6 +85,7 @@ __all__ = [
     "InputError",
     "MaskletError",
     "MaskletRules",
+    "MaskletWarning",
     "ModelConfig",
     "OutputError",
     "Prompt",

@@ -178,10 +178,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
-    with open(path, "rb") as file:
-        if not file.read(2).startswith(PICKLE_STARTS):
-            raise CheckpointError(f"{path} is no checkpoint: neither .safetensors nor what torch.save writes")
     try:
+        with open(path, "rb") as file:
+            if not file.read(2).startswith(PICKLE_STARTS):
+                raise CheckpointError(f"{path} is no checkpoint: neither .safetensors nor what torch.save writes")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} was refused: it is damaged, or it holds code and not only weights") from error

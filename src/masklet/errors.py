@@ -39,6 +39,10 @@ class DeviceError(MaskletError):
     """A named device, compiler or optional package that this machine does not have."""
 
 
+class MaskletWarning(UserWarning):
+    """What a caller of masklet should know of an input that is used all the same."""
+
+
 class OutputError(MaskletError, OSError):
     """A result that cannot be written: no permission, no space, not a folder."""
 

@@ -21,7 +21,7 @@ from masklet.io.frames import open_frames
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import read_index_png
 from masklet.io.video_writer import VideoWriter
-from masklet.predict import record
+from masklet.predict import everything_record, record
 from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import segment_to_folder, track_to_folder
@@ -121,7 +121,7 @@ def test_masks_that_no_earlier_run_wrote_are_not_written_over(model, tmp_path) -
     (tmp_path / "masks").mkdir()
     drawn = tmp_path / "masks" / "00004.png"
     drawn.write_bytes(b"by hand")
-    with pytest.raises(OutputError, match=r"00004\.png is not of an earlier run, and would be written over"):
+    with pytest.raises(OutputError, match=r"00004\.png is not known to be of an earlier run"):
         track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path)
     assert drawn.read_bytes() == b"by hand"
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["00004.png"]
@@ -132,11 +132,26 @@ def test_masks_that_no_earlier_run_wrote_are_not_written_over(model, tmp_path) -
 def test_a_picture_s_results_spare_what_no_earlier_run_wrote(model, tmp_path, write, name) -> None:
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
     (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(OutputError, match=f"{name} is not of an earlier run"):
+    with pytest.raises(OutputError, match=f"{name} is not known to be of an earlier run"):
         write(model, tmp_path / "picture.png", tmp_path)
     (tmp_path / name).unlink()
     for _ in range(2):  # its own results may be replaced
         write(model, tmp_path / "picture.png", tmp_path)
+
+
+@pytest.mark.parametrize("write", [partial(segment_to_folder, points=[(9, 9)]), everything_to_folder])
+def test_a_picture_s_results_that_were_broken_off_are_replaced(model, tmp_path, monkeypatch, write) -> None:
+    """As by Ctrl-C: they are our own."""
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
+    with monkeypatch.context() as patched:
+        for room in (record, everything_record):
+            patched.setattr(room, "draw_masks", lambda *_, **__: [][0])
+            patched.setattr(room, "write_picture", lambda *_: [][0])
+        with pytest.raises(IndexError):
+            write(model, tmp_path / "picture.png", tmp_path / "out")
+    assert (tmp_path / "out/masks.png").exists() and not (tmp_path / "out/overlay.png").exists()
+    write(model, tmp_path / "picture.png", tmp_path / "out")
+    assert (tmp_path / "out/overlay.png").exists()
 
 
 def test_results_of_a_folder_of_pictures_name_its_files(model, tmp_path) -> None:

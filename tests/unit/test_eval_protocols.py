@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,6 @@ from PIL import Image
 import masklet
 from masklet.data.prompts import deepest_point
 from masklet.errors import InputError
-from masklet.eval import interactive, vos
 from masklet.eval.image import ImageRun, click_ious
 from masklet.eval.interactive import InteractiveRun, SimulatedAnnotator
 from masklet.eval.layouts import Dataset, open_clips
@@ -196,8 +194,8 @@ def test_settings_tell_by_whose_rules_a_run_was_measured(dataset):
     tracked = VosRun(dataset, nano, out), InteractiveRun(dataset, nano)
     for run in (*tracked, ImageRun(dataset.root, nano), MaskScores(dataset, out)):
         assert run.settings["masklet"] == masklet.__version__
-    assert [run.settings["policy"] for run in tracked] == [asdict(vos.POLICY), asdict(interactive.POLICY)]
-    assert vos.POLICY != interactive.POLICY
+    changed = {"fill_hole_area": 0, "binarise_prompted": False, "stability_fallback": False}
+    assert [run.settings["policy"] for run in tracked] == [changed, {}]
 
 
 def test_masks_alone_are_not_enough_for_a_model(dataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_sources_are_called_by_their_own_names(tmp_path, monkeypatch) -> None:
     assert open_frames(folder / "a7.png").title == "a7.png"
     bare = open_frames([_picture(1)])
     assert (bare.file_name(0), bare.number_of("00012"), bare.number_of("x")) == (None, 12, None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own on Windows")
+def test_sources_are_not_called_by_where_their_links_lead(tmp_path) -> None:
+    store = _folder(tmp_path / "store", ["9f.png", "a7.png"])
+    (tmp_path / "dog").mkdir()
+    for number, file in enumerate(sorted(store.iterdir())):
+        (tmp_path / f"dog/{number}.png").symlink_to(file)
+    for source in (tmp_path / "dog", str(tmp_path / "dog/*.png")):
+        assert open_frames(source).title == "dog"
 
 
 def test_files_of_one_name_in_several_folders_are_numbered(tmp_path) -> None:

@@ -113,8 +113,8 @@ def test_exif_orientation_is_honoured(tmp_path, orientation) -> None:
         (np.zeros((5, 6, 2), np.uint8), r"\[5, 6, 2\]"),
         (np.zeros(5, np.uint8), r"\[5\]"),
         (np.zeros((1, 2, 3, 4, 5)), "shape"),
-        (RGB.astype(np.float32), r"got 0\.\.\d+: say which values .* --range 0,255"),
-        (RGB / 255.0 - 0.5, r"got -0\.5\.\.-0\.2\d+: say which values are black and white"),
+        (RGB.astype(np.float32), r"got 0\.\.\d+: scale them \(divide by 255\).*--range 0,255"),
+        (RGB / 255.0 - 0.5, r"got -0\.5\.\.-0\.2\d+: .*undo the normalisation"),
         (np.full((4, 4), np.nan), "nan"),
         (RGB.astype(np.int32) * 9, r"0\.\.255"),
         (RGB.astype(np.int16) - 3, r"-3\.\."),
@@ -180,8 +180,11 @@ def test_a_range_of_values_is_shown_from_black_to_white(tmp_path, kind, suffix) 
 
 
 def test_a_range_of_values_is_for_pictures_and_in_order(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"a larger one for white; got \(9, 9\)"):
-        read_image(RGB, (9, 9))
+    for wrong in ((9, 9), (0, np.inf), (np.nan, 1)):
+        with pytest.raises(InputError, match=r"a larger one for white; got"):
+            read_image(RGB, wrong)
+    with pytest.raises(InputError, match=r"no numbers \(nan\)"):
+        read_image(np.array([[0, np.nan]]), (0, 9))
     write_clip(tmp_path / "clip.mp4", moving_square(2))
     with pytest.raises(InputError, match=r"clip\.mp4 is a video"):
         open_frames(tmp_path / "clip.mp4", value_range=(0, 4095))
@@ -193,7 +196,7 @@ def test_a_range_of_values_is_for_pictures_and_in_order(tmp_path) -> None:
 
 def test_a_12_bit_picture_in_16_bits_is_warned_of() -> None:
     picture = np.full((4, 4), 4000, np.uint16)
-    with pytest.warns(UserWarning, match=r"nearly black: say which values .* --range 0,4095"):
+    with pytest.warns(UserWarning, match=r"nearly black: stretch its values.*--range 0,4095"):
         read_image(picture)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

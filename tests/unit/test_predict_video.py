@@ -113,6 +113,8 @@ def test_frames_are_known_by_whole_numbers(model, clip, frame):
     with pytest.raises(PromptError, match="a frame must be a whole number; got"):
         session.add(1, frame, points=[[9, 9]])
     session.add(np.int64(1), np.int64(0), points=[[9, 9]])
+    session.add(1, torch.tensor(0), points=[[12, 9]])
+    assert [type(number) for number in (*session.tracks, *session.tracks[1].prompts)] == [int, int]
     with pytest.raises(PromptError, match="a frame must be a whole number; got"):
         session.propagate(frame)
 

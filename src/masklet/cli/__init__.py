@@ -12,7 +12,7 @@ import typer
 
 from masklet.cli import convert, demo, everything, models, sav, segment, track, train
 from masklet.cli import eval as evaluation
-from masklet.errors import InputError, MaskletError
+from masklet.errors import InputError, MaskletError, MaskletWarning
 
 _PLAIN_FORMAT = warnings.formatwarning
 EXIT_FAILURE = 1
@@ -76,7 +76,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
     """What is said to users as a line, without the place in the code."""
-    return f"masklet: {message}\n" if category is UserWarning else _PLAIN_FORMAT(message, category, *place, **more)
+    return (
+        f"masklet: {message}\n"
+        if issubclass(category, MaskletWarning)
+        else _PLAIN_FORMAT(message, category, *place, **more)
+    )
 
 
 def _interrupt(*_: object) -> None:

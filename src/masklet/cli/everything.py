@@ -57,14 +57,15 @@ def everything(
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
     shown = parse_range(value_range)
-    network = load(model, device=device, image_size=image_size)
     rules = MaskletRules(
         max_objects=MaskletRules.max_objects if max_objects is None else max_objects,
         look_every=MaskletRules.look_every if every is None else every,
     )
-    if is_still(Path(source)):
-        if (max_objects, every) != (None, None):
-            raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
+    still = is_still(Path(source))
+    if still and (max_objects, every) != (None, None):
+        raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
+    network = load(model, device=device, image_size=image_size)
+    if still:
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
             recorded = everything_to_folder(network, source, out, value_range=shown, on_points=on_points, **options)
     else:

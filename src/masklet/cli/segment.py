@@ -30,6 +30,7 @@ def segment(
     Writes overlay.png to look at, masks.png (object numbers, DAVIS palette) and masklets.json (COCO RLE and scores).
     """
     boxes = [parse_box(text) for text in box or []]
+    shown = parse_range(value_range)
     points = parse_points(point, alone=not boxes)
     if not points and not boxes:
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
@@ -44,7 +45,7 @@ def segment(
         points=[(x, y) for x, y, _ in points],
         labels=[label for _, _, label in points] or None,
         boxes=boxes,
-        value_range=parse_range(value_range),
+        value_range=shown,
     )
     if not quiet:
         for path in (recorded.overlay, recorded.masks, recorded.masklets):

@@ -59,6 +59,7 @@ def track(
     from masklet.predict.record import track_to_folder
     from masklet.tracking.policy import TrackingPolicy
 
+    shown = parse_range(value_range)
     placed = read_prompts(prompts) if prompts is not None else []
     if len(boxes) > 1:
         placed += [place_prompt(frame, number, box=corners) for number, corners in enumerate(boxes, object_id)]
@@ -76,7 +77,7 @@ def track(
             out,
             direction="backward" if reverse else "both" if both else "forward",
             policy=TrackingPolicy(non_overlapping=apart),
-            value_range=parse_range(value_range),
+            value_range=shown,
             on_frame=on_frame,
         )
     if not quiet:

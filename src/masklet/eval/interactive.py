@@ -9,7 +9,7 @@ appendix on the interactive settings.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
 from masklet.io.images import read_image
 from masklet.ops.rle import decode_rle, encode_rle
-from masklet.tracking.policy import DEFAULT
+from masklet.tracking.policy import DEFAULT, unusual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class InteractiveRun(ModelMeasure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks, "policy": asdict(POLICY)}
+        protocol = {"mode": self.mode, "rounds": self.rounds, "clicks": self.clicks, "policy": unusual(POLICY)}
         return self.data.settings | model_settings(self.model) | protocol
 
     def state(self, item: str) -> str:

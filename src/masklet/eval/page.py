@@ -113,4 +113,6 @@ def _settings(report: Report) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [f"{name}: {entry}" for name, entry in value.items()] or None
     return ", ".join(map(str, value)) if isinstance(value, list) else "default" if value is None else str(value)

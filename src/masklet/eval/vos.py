@@ -7,7 +7,7 @@ anybody's results go the same way. Source: paper section 6.2 and `tools/vos_infe
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from masklet.eval.scoring import ObjectScores, counted_frames, counted_objects, 
 from masklet.eval.truth import WHOLE, IndexClip, stamp_of
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
-from masklet.tracking.policy import TrackingPolicy
+from masklet.tracking.policy import TrackingPolicy, unusual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ class VosRun(ModelMeasure):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.data.settings | model_settings(self.model) | {"prompt": self.prompt, "policy": asdict(POLICY)}
+        return self.data.settings | model_settings(self.model) | {"prompt": self.prompt, "policy": unusual(POLICY)}
 
     def state(self, item: str) -> str:
         """What tells whether a clip's pictures or masks were changed."""

@@ -131,13 +131,13 @@ def _open_folder(folder: Path, value_range: ValueRange | None) -> FrameSource:
                 f"{folder} holds {other.name} and {file.name}: frames beside their masks? Name the frames alone, as in "
                 f"'{folder / f'*{other.suffix}'}'"
             )
-    return PictureFiles(f"folder {folder}", files, folder.resolve().name, value_range)
+    return PictureFiles(f"folder {folder}", files, Path(os.path.abspath(folder)).name, value_range)
 
 
 def _open_glob(pattern: str, value_range: ValueRange | None) -> FrameSource:
     files = [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
     _check_found(pattern, files)
-    title = Path(os.path.commonpath([file.resolve().parent for file in files])).name
+    title = Path(os.path.commonpath({os.path.abspath(file.parent) for file in files})).name
     return PictureFiles(pattern, files, title, value_range)
 
 

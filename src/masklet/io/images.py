@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 from PIL import Image, ImageOps
 
-from masklet.errors import InputError
+from masklet.errors import InputError, MaskletWarning
 from masklet.types import off_device
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def read_image(source: ImageSource, value_range: ValueRange | None = None) -> ND
     they are others, as of a 12-bit camera; what is beyond is cut off. Warns of a 16-bit picture that is nearly black.
     Raises `InputError` for a missing or damaged file and for any other shape or range.
     """
-    if value_range is not None and not value_range[0] < value_range[1]:
+    if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
         raise InputError(f"a range of values is the one for black and a larger one for white; got {value_range}")
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source), value_range)
@@ -179,9 +180,10 @@ def _to_bytes(array: NDArray[Any], top: int | None = None, value_range: ValueRan
     """Scale to 0..255. `top` is the value of white, by default that of the array's type."""
     if value_range is not None:
         black, white = value_range
-        return np.rint((np.clip(array, black, white).astype(np.float32) - black) * (255 / (white - black))).astype(
-            np.uint8
-        )
+        if np.isnan(array).any():
+            raise InputError("a picture holds values that are no numbers (nan)")
+        shown = (np.clip(array, black, white).astype(np.float32) - black) * (255 / (white - black))
+        return np.rint(shown).astype(np.uint8)
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
@@ -200,7 +202,9 @@ def _to_bytes(array: NDArray[Any], top: int | None = None, value_range: ValueRan
     if 0 < high < _NEARLY_BLACK:
         warnings.warn(
             "a 16-bit picture uses less than a sixteenth of its range, as from a 12-bit camera, and is seen as nearly "
-            "black: say which values are black and white, as in value_range=(0, 4095) or --range 0,4095",
+            "black: stretch its values, by one factor for all frames of a clip, or, of files, let "
+            "masklet.open_frames(path, value_range=(0, 4095)) do so (--range 0,4095 in segment, track and everything)",
+            MaskletWarning,
             stacklevel=2,
         )
     return (array // 257).astype(np.uint8)
@@ -211,8 +215,9 @@ def _floats_to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:
     # resized pictures overshoot a little; normalised ones and those up to 255 go far beyond
     if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
         raise InputError(
-            f"float pictures run from 0 to 1; got {low:g}..{high:g}: say which values are black and white, one pair "
-            "for all frames of a clip, as in value_range=(0, 255) or --range 0,255"
+            f"float pictures run from 0 to 1; got {low:g}..{high:g}: scale them (divide by 255), undo the "
+            "normalisation or, of files, let masklet.open_frames(path, value_range=(0, 255)) do so (--range 0,255 in "
+            "segment, track and everything)"
         )
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 

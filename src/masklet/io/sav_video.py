@@ -14,16 +14,16 @@ from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Frame
 from masklet.io.draw import draw_masks
 from masklet.io.formats.sav import as_masklets, every_fourth
-from masklet.io.frames import FrameSource, open_frames
+from masklet.io.frame_source import FrameSource
+from masklet.io.frames import open_frames
 from masklet.io.output import make_folder, spare_source
 from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
 from masklet.ops.rle import decode_rle, encode_rle
+from masklet.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from masklet.types import Size
 
 JPEG_QUALITY = 95
 AUTO_ID_OFFSET = 1000
@@ -119,8 +119,8 @@ def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, v
     frames = open_frames(source)
     waiting = folder / f".{video_id}.part"  # takes its name once the masks are known to fit
     try:
-        count = _write_mp4(frames, waiting)
-        masklets = _as_large_as(open_frames(waiting).size, sav_masklets(annotations, video_id, frames, count))
+        count, size = _write_mp4(frames, waiting)
+        masklets = _as_large_as(size, sav_masklets(annotations, video_id, frames, count))
         document = folder / f"{video_id}_{masklets.kind}.json"
         write_sav(masklets, document)
         waiting.replace(video)
@@ -169,20 +169,24 @@ def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]
     return np.array(masks, bool).reshape(-1, *size), ids
 
 
-def _write_mp4(frames: Any, path: Path) -> int:
-    """Copy a file that is an mp4 of 24 frames a second already, else encode anew; returns the number of frames."""
+def _write_mp4(frames: Any, path: Path) -> tuple[int, Size]:
+    """Copy a file that is an mp4 of 24 frames a second already, else encode anew, which makes odd sides even.
+
+    Returns the number of frames and their size.
+    """
     if Path(frames.name).suffix == ".mp4" and frames.fps and abs(frames.fps - VIDEO_FPS) < 0.05:
         try:
             shutil.copyfile(frames.name, path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        return len(frames)
+        return len(frames), frames.size
     count = 0
     with VideoWriter(path, frames.size, VIDEO_FPS) as writer:
         for frame in frames:
             writer.write(frame)
             count += 1
-    return count
+    height, width = frames.size
+    return count, Size(height + height % 2, width + width % 2)
 
 
 def _frame_number(frame: Frame, frames: FrameSource) -> int:

@@ -59,6 +59,12 @@ def everything_to_folder(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
     )
     remove_index_masks(folder)
+    with MaskletsWriter(
+        recorded.masklets, kind="picture", name=Path(image).name, size=found.size, model=model.config.name
+    ) as writer:
+        for number, mask in enumerate(found, start=1):
+            scores = {"iou": mask.iou, "stability": mask.stability}
+            writer.add(0, number, mask.mask, **{name: round(value, SCORE_DIGITS) for name, value in scores.items()})
     labels = found.label_map()
     write_index_png(recorded.masks, labels)
     overlay = picture
@@ -66,12 +72,6 @@ def everything_to_folder(
     for number in range(1, len(found) + 1):
         overlay = draw_masks(overlay, (labels == number)[None], [number])
     write_picture(recorded.overlay, overlay)
-    with MaskletsWriter(
-        recorded.masklets, kind="picture", name=Path(image).name, size=found.size, model=model.config.name
-    ) as writer:
-        for number, mask in enumerate(found, start=1):
-            scores = {"iou": mask.iou, "stability": mask.stability}
-            writer.add(0, number, mask.mask, **{name: round(value, SCORE_DIGITS) for name, value in scores.items()})
     return recorded
 
 

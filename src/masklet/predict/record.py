@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from masklet.errors import OutputError, PromptError
+from masklet.errors import MaskletWarning, OutputError, PromptError
 from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
@@ -46,7 +46,9 @@ OVERLAY, MASKS = "overlay.mp4", "masks"
 UNFINISHED = ".unfinished"
 """Names the index masks beside it, a line each, until `masklets.json` does: a process that is killed leaves them."""
 
-_WRITTEN_OVER = "{} is not of an earlier run, and would be written over; move it away, or name another folder"
+_WRITTEN_OVER = (
+    "{} is not known to be of an earlier run, and would be written over; move it away, or name another folder"
+)
 
 VISIBLE = 0.5
 """Presence above which an object is taken to be visible. Its mask can be empty still, where others cover it."""
@@ -97,6 +99,7 @@ def segment_to_folder(
         warnings.warn(
             f"{image} holds {pages} pictures, of which the first is segmented; `masklet track` follows objects through "
             "all of them",
+            MaskletWarning,
             stacklevel=2,
         )
     predictor = ImagePredictor(model, fill_hole_area=MENDED_AREA, remove_speck_area=MENDED_AREA)
@@ -111,8 +114,7 @@ def segment_to_folder(
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
     remove_index_masks(folder)
-    write_index_png(recorded.masks, index_map(masks, ids))
-    write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
+    # First of all what tells these files as ours, should the others not come about.
     with MaskletsWriter(
         recorded.masklets,
         kind="picture",
@@ -122,6 +124,8 @@ def segment_to_folder(
     ) as writer:
         for object_id, mask, score in zip(ids, masks, iou, strict=True):
             writer.add(0, object_id, mask, iou=round(score, SCORE_DIGITS))
+    write_index_png(recorded.masks, index_map(masks, ids))
+    write_picture(recorded.overlay, draw_masks(array, masks, ids, points=_marks(points, labels), boxes=boxes or None))
     return recorded
 
 

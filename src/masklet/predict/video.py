@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from masklet.checkpoints import expect_model
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, MaskletWarning, PromptError
 from masklet.io.frames import open_frames
 from masklet.model.image_encoder import ImageFeatures
 from masklet.model.network import ABSENT_LOGIT, Decoded, Network
@@ -107,7 +107,9 @@ class VideoSession:
         """
         prompt = Prompt.of(points, labels, box, mask)
         prompt.check_within(self.size)
-        return self.prompt(whole_number("an object's id", object_id), frame, prompt, replace=replace)
+        return self.prompt(
+            whole_number("an object's id", object_id), whole_number("a frame", frame), prompt, replace=replace
+        )
 
     def prompt(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> FrameMasks:
         """`add` with a prompt already made, whose points may lie outside the picture."""
@@ -141,7 +143,7 @@ class VideoSession:
         What was tracked since they were given is forgotten, as it may have been another thing; `propagate` tracks those
         frames again.
         """
-        track = self._track(object_id)
+        track, frame = self._track(object_id), whole_number("a frame", frame)
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
         if frame in track.conditioning:
@@ -181,6 +183,7 @@ class VideoSession:
         if direction == "both" and self.keep == "window":
             raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
         if start is not None:
+            start = whole_number("a frame", start)
             self._check_frame(start)
         return self._propagate(start, num_frames, direction)
 
@@ -289,6 +292,7 @@ class VideoSession:
                 f"the mask given on frame {frame} is lost: its {int(prompt.mask.sum())} pixels are too few for a model "
                 f"that sees {self.size.width} x {self.size.height} at {self.model.config.image_size}; load it with a "
                 "larger image_size, prompt with a box, or cut out the part of the picture around it",
+                MaskletWarning,
                 stacklevel=6,  # whoever called `add`
             )
         return replace(result, logits=logits)
@@ -405,7 +409,6 @@ class VideoSession:
         return True
 
     def _check_frame(self, frame: int) -> None:
-        whole_number("a frame", frame)
         if frame < 0 or not self._exists(frame):
             there_are = "" if self.num_frames is None else f": the clip has frames 0 to {self.num_frames - 1}"
             raise PromptError(f"no frame {frame}{there_are}")

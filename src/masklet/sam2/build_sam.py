@@ -13,7 +13,7 @@ import torch
 
 from masklet.checkpoints import HUB_FILES, choose_device, load
 from masklet.config import CONFIGS
-from masklet.errors import CheckpointError, InputError
+from masklet.errors import CheckpointError, InputError, MaskletWarning
 from masklet.model.network import Network
 from masklet.sam2.overrides import OfficialOptions
 
@@ -143,7 +143,7 @@ def _config_name(config: str | PathLike[str]) -> str:
 
 def _untrained(name: str, device: str | torch.device | None) -> Network:
     """What the official builder makes of a configuration without a checkpoint: random weights, not a default file."""
-    warnings.warn(f"no ckpt_path: {name} has random weights, and its masks mean nothing", stacklevel=4)
+    warnings.warn(f"no ckpt_path: {name} has random weights, and its masks mean nothing", MaskletWarning, stacklevel=4)
     return Network(CONFIGS[name]).to(choose_device(device)).eval()
 
 

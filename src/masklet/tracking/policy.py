@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from masklet.errors import InputError
 from masklet.tracking.memory import NUM_RECENT
@@ -67,3 +68,8 @@ DEFAULT = TrackingPolicy()
 
 OFFICIAL = TrackingPolicy(corrections_condition=False, start_at_own_prompt=False, cleared_stay_tracked=True)
 """What `sam2.build_sam.build_sam2_video_predictor` does by default."""
+
+
+def unusual(policy: TrackingPolicy) -> dict[str, Any]:
+    """What of a policy differs from `DEFAULT`, by name."""
+    return {name: value for name, value in asdict(policy).items() if value != getattr(DEFAULT, name)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycocotools import mask as coco
 
-from masklet.errors import InputError
+from masklet.errors import InputError, MaskletWarning
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, checked_rle, losses
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.polygons import fill_polygons, outline_parts
@@ -65,7 +65,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     if boxes and not any(masks.values()):
         raise InputError(f"{path} has boxes only: none of its {boxes} annotations has a segmentation")
     if boxes:
-        warnings.warn(f"{path}: {boxes} annotations have no segmentation and are passed over", stacklevel=3)
+        warnings.warn(
+            f"{path}: {boxes} annotations have no segmentation and are passed over", MaskletWarning, stacklevel=3
+        )
     ordered = _in_order(list(pictures.values()), clips)
     frames = [_read_frame(picture, tuple(masks[picture["id"]]), clips, path) for picture in ordered]
     return Annotations(tuple(frames), categories)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from masklet.errors import InputError
+from masklet.errors import InputError, MaskletWarning
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, empty_losses, losses
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.files import files_below
@@ -139,7 +139,9 @@ def _warn_of_open_shapes(path: Path, pictures: Sequence[_Picture]) -> None:
             "circle and mask are read"
         )
     if num_open:
-        warnings.warn(f"{path}: {num_open} points and lines enclose no area and are passed over", stacklevel=4)
+        warnings.warn(
+            f"{path}: {num_open} points and lines enclose no area and are passed over", MaskletWarning, stacklevel=4
+        )
 
 
 def _unread(contents: Any, shapes: Any) -> tuple[str, ...]:
