@@ -14,7 +14,7 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.eval.layouts import object_ranges, open_clips
 from masklet.eval.running import ModelChoice
-from masklet.eval.scoring import ObjectScores, score_clip
+from masklet.eval.scoring import ObjectScores, counted_frames, score_clip
 from masklet.eval.submission import check_submission, pack_submission
 from masklet.eval.truth import read_objects
 from masklet.eval.vos import MaskScores, VosRun, vos_report
@@ -49,7 +49,8 @@ def write_pictures(folder: Path, count: int, width: int = 5) -> None:
 def score(root: Path, predicted: Path, **options) -> list[ObjectScores]:
     data = open_clips(root, **options)
     (clip,) = data.clips
-    return score_clip(clip, predicted / clip.name, data.counting, object_ranges(data.root).get(clip.name))
+    counted = counted_frames(clip, data.counting, object_ranges(data.root).get(clip.name))
+    return score_clip(clip, predicted / clip.name, data.counting, counted)
 
 
 def test_davis_leaves_out_the_first_and_last_frame_and_late_objects(tmp_path):
@@ -326,7 +327,9 @@ def test_a_submission_is_laid_out_as_its_server_wants_it(tmp_path, layout, aroun
 def test_figures_of_clips_equal_the_official_ones(shared_dir):
     official = json.loads((shared_dir / "parity/metrics/davis2017_official.json").read_text())
     data = open_clips(shared_dir / "data/dev/davis", names=["dog-agility"])
-    (found,) = score_clip(data.clips[0], shared_dir / "parity/metrics/predictions/dog-agility", data.counting)
+    counted = counted_frames(data.clips[0], data.counting)
+    predicted = shared_dir / "parity/metrics/predictions/dog-agility"
+    (found,) = score_clip(data.clips[0], predicted, data.counting, counted)
     for letter, statistics in (("J", found.region), ("F", found.boundary)):
         for name in ("mean", "recall", "decay"):
             expected = official["dog-agility"][f"{letter}_{name}"]

@@ -112,14 +112,12 @@ class PredictedMasks:
 
 
 def score_clip(
-    clip: AnnotatedClip, folder: Path, counting: Counting, ranges: dict[int, tuple[int, int]] | None = None
+    clip: AnnotatedClip, folder: Path, counting: Counting, counted: Mapping[int, set[int]]
 ) -> list[ObjectScores]:
-    """J and F of every object of a clip, for the predictions in `folder`.
+    """J and F of every object of a clip that counts, for the predictions in `folder`.
 
-    ranges: LVOS's first and last frame number of each object. Raises `InputError` as `counted_frames` and
-    `PredictedMasks` do.
+    counted: what `counted_frames` says. Raises `InputError` as `PredictedMasks` does.
     """
-    counted = counted_frames(clip, counting, ranges)
     predicted = PredictedMasks(clip, folder, counted)
     values: dict[int, list[tuple[int, float, float]]] = {object_id: [] for object_id in counted}
     for frame in clip.annotated:

@@ -82,8 +82,9 @@ class MaskScores(Measure):
     def __call__(self, item: str) -> dict[str, Any]:
         """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""
         clip, counting, ranges = self.truth.clip(item), self.truth.counting, self.ranges(item)
-        scores = score_clip(clip, self.folder(item), counting, ranges)
-        left_out = sorted(set(clip.object_ids) - set(counted_frames(clip, counting, ranges)))
+        counted = counted_frames(clip, counting, ranges)
+        scores = score_clip(clip, self.folder(item), counting, counted)
+        left_out = sorted(set(clip.object_ids) - set(counted))
         return {"objects": [found.to_json() for found in scores], "left_out": left_out}
 
     def ranges(self, item: str) -> dict[int, tuple[int, int]] | None:
