@@ -29,15 +29,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 def spare_source(source: object, *outputs: Path) -> None:
     """Raise `OutputError` where one of `outputs` is the file or folder that is read, if `source` is a path."""
-    if not isinstance(source, str | os.PathLike):
-        return
-    for output in outputs:
-        if os.path.exists(source) and output.exists() and os.path.samefile(source, output):
-            raise OutputError(f"{output} would be written over, and it is what is read; name another folder")
+    if isinstance(source, str | os.PathLike):
+        spare_files([Path(source)], outputs)
 
 
 def spare_files(read: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise `OutputError` where one of `outputs` is one of the files `read`, by whatever path."""
+    """Raise `OutputError` where one of `outputs` is one of the files or folders `read`, by whatever path."""
     places = {_place(output): output for output in outputs if output.exists()}
     for path in read if places else ():
         if path.exists() and _place(path) in places:  # a link may lead nowhere

@@ -20,10 +20,11 @@ from masklet.io.output import make_folder, spare_source
 from masklet.io.sav import ANNOTATION_STRIDE, VIDEO_FPS, SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
 from masklet.ops.rle import decode_rle, encode_rle
-from masklet.types import Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from masklet.types import Size
 
 JPEG_QUALITY = 95
 AUTO_ID_OFFSET = 1000
@@ -185,8 +186,7 @@ def _write_mp4(frames: Any, path: Path) -> tuple[int, Size]:
         for frame in frames:
             writer.write(frame)
             count += 1
-    height, width = frames.size
-    return count, Size(height + height % 2, width + width % 2)
+    return count, writer.size
 
 
 def _frame_number(frame: Frame, frames: FrameSource) -> int:

@@ -11,14 +11,13 @@ import av
 import numpy as np
 
 from masklet.errors import InputError, OutputError
+from masklet.types import Size
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from av.container import OutputContainer
     from numpy.typing import NDArray
-
-    from masklet.types import Size
 
 DEFAULT_FPS = 24.0
 """Frames per second for clips that come without a rate, such as folders of pictures."""
@@ -37,13 +36,15 @@ class VideoWriter:
 
     A context manager: the file is finished when the block is left, by an error or Ctrl-C as well, and then holds the
     frames written so far. Odd sides are made even, as the format needs, by repeating the last row or column. A block
-    left before the first frame leaves no file.
+    left before the first frame leaves no file. `size` is what the video's frames then have.
     """
 
     def __init__(self, path: str | os.PathLike[str], size: Size, fps: float | None = None) -> None:
         """size: of the frames, height and width; fps: frames per second, `DEFAULT_FPS` if None."""
         self._path = os.fspath(path)
         self._size = size
+        height, width = size
+        self.size = Size(height + height % 2, width + width % 2)
         self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
         self._output: tuple[OutputContainer, av.VideoStream] | None = None
         self._begins: float | None = None
@@ -100,10 +101,9 @@ class VideoWriter:
 
     def _open(self) -> tuple[OutputContainer, av.VideoStream]:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
-        height, width = self._size
         container = av.open(self._path, "w", format="mp4", options=_FLAGS)
         stream = cast("av.VideoStream", container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder]))
-        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.height, stream.width = self.size
         stream.pix_fmt = "yuv420p"
         if self._begins is not None:
             stream.codec_context.time_base = _TICK
