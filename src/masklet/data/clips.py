@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from masklet.errors import InputError
+from masklet.ops.masks import MAX_OBJECT_ID
 from masklet.types import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-MAX_OBJECT_ID = 65535
 
 FIRST_FRAME_ATTEMPTS = 4
 """Draws of a run whose first frame shows an object, before any run is taken."""

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from masklet.errors import InputError, OutputError
+from masklet.ops.masks import MAX_OBJECT_ID
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,8 +60,8 @@ def write_index_png(path: str | os.PathLike[str], index: NDArray[np.integer]) ->
     """
     if index.ndim != 2 or not np.issubdtype(index.dtype, np.integer) or not index.size:
         raise InputError(f"an index mask is a whole-number array [H, W]; got {index.dtype} {list(index.shape)}")
-    if index.min() < 0 or index.max() > 65535:
-        raise InputError(f"an index PNG holds 0..65535; got {index.min()}..{index.max()}")
+    if index.min() < 0 or index.max() > MAX_OBJECT_ID:
+        raise InputError(f"an index PNG holds 0..{MAX_OBJECT_ID}; got {index.min()}..{index.max()}")
     if index.max() <= 255:
         image = Image.fromarray(index.astype(np.uint8))
         image.putpalette(davis_palette().tobytes())
@@ -100,10 +101,10 @@ def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[
 
 def _as_uint16(numbers: NDArray[np.integer], path: Path) -> NDArray[np.uint16]:
     """Numbers of 32 bits, as microscopes' label pictures have them, which must not wrap around."""
-    if numbers.min() < 0 or numbers.max() > 65535:
+    if numbers.min() < 0 or numbers.max() > MAX_OBJECT_ID:
         raise InputError(
-            f"{path} holds the numbers {numbers.min()} to {numbers.max()}; objects are numbered from 1 to 65535, so "
-            "number them anew (scikit-image's relabel_sequential does)"
+            f"{path} holds the numbers {numbers.min()} to {numbers.max()}; objects are numbered from 1 to "
+            f"{MAX_OBJECT_ID}, so number them anew (scikit-image's relabel_sequential does)"
         )
     return numbers.astype(np.uint16)
 

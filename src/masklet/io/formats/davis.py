@@ -17,6 +17,7 @@ from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
 from masklet.io.palette import VOID, has_void, is_shaded, read_index_png, write_index_png
 from masklet.io.sav_folder import MASK_FOLDER
+from masklet.ops.masks import MAX_OBJECT_ID
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CAPACITY = Capacity(categories=False, overlap=False)
-LARGEST_ID = 65535
 
 
 def recognise(path: Path, contents: Any) -> bool:
@@ -95,7 +95,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
     if renumbered:
         found.append(
-            f"ids: objects of {renumbered} clips or pictures are renumbered, to fit 1..{LARGEST_ID} and not to pass "
+            f"ids: objects of {renumbered} clips or pictures are renumbered, to fit 1..{MAX_OBJECT_ID} and not to pass "
             f"for void, which is {VOID}"
         )
     return found + empty_losses(sum(not coco.area(mask.rle) for _, mask in annotations.all_masks()))
@@ -110,7 +110,7 @@ def _is_mask(file: Path) -> bool:
 
 def _storable_ids(object_ids: set[int]) -> dict[int, int]:
     """The pixel value for each object: its id where all fit and none would pass for void, else 1, 2, ..."""
-    fit = all(1 <= object_id <= LARGEST_ID for object_id in object_ids)
+    fit = all(1 <= object_id <= MAX_OBJECT_ID for object_id in object_ids)
     if fit and not has_void(np.array(sorted(object_ids))):
         return {object_id: object_id for object_id in object_ids}
     return {object_id: place for place, object_id in enumerate(sorted(object_ids), 1)}
