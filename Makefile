@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 pyth
 PIP_OPTIONS ?=
 MODEL ?= nano
 OUT ?= out/demo
-RUN ?= out/nano
+RUN ?= runs/nano
 GAMES ?= /usr/share/games
 
 VENV := .venv

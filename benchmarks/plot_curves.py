@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import cycle
 from pathlib import Path
 
 WIDTH, HEIGHT, LEFT, BELOW, RIGHT, ABOVE = 860, 396, 48, 40, 120, 40
@@ -49,8 +50,10 @@ def draw(log: list[dict[str, float]], scalars: list[str], earlier: int = 0) -> s
         x = LEFT + entry["step"] * across
         lines.append(f'<path d="M{x:.0f} {ABOVE}V{HEIGHT - BELOW}" stroke="#aaa" stroke-dasharray="3 3"/>')
         lines.append(f'<text x="{x + 4:.0f}" y="{ABOVE - 8 - 14 * (rank % 2)}" fill="#555">{entry["stage"]}</text>')
-    for name, colour in zip(scalars, COLOURS):
+    for name, colour in zip(scalars, cycle(COLOURS)):
         points = [(entry["step"], entry[name]) for entry in log if name in entry]
+        if not points:
+            raise SystemExit(f"no {name} in the log; there are {', '.join(sorted(set().union(*log)))}")
         heights = smooth([value for _, value in points])
         path = " ".join(f"{LEFT + s * across:.1f},{ABOVE + up * (1 - v):.1f}" for (s, _), v in zip(points, heights))
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')

@@ -30,7 +30,15 @@ def test_unknown_name_says_what_there_is():
         masklet.segment  # noqa: B018
 
 
-@pytest.mark.parametrize("statement", ["import masklet", "import masklet.cli", "from masklet import Prompt"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import masklet",
+        "import masklet.cli",
+        "from masklet import Prompt",
+        "import masklet.io.formats, masklet.io.sav_video, masklet.data.layouts",
+    ],
+)
 def test_importing_loads_no_torch(statement):
     check = f"import sys; {statement}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)

@@ -28,7 +28,11 @@ class BrokenVideo(InputError):
             f"{name} breaks off {after}: {reason}. Where more of it can be decoded, ffmpeg writes that to a file that "
             f"can be read through: ffmpeg -i {name} mended.mp4"
         )
-        self.frame = frame
+        self.name, self.frame, self.reason = name, frame, reason
+
+    def __reduce__(self) -> tuple[type[BrokenVideo], tuple[str, int, str]]:
+        """Worker processes hand errors on by pickle, which would call the class with its message alone."""
+        return BrokenVideo, (self.name, self.frame, self.reason)
 
 
 class CheckpointError(MaskletError):

@@ -65,8 +65,10 @@ def test_objects_can_be_told_what_they_are(tracked, tmp_path, capsys):
     names = {category["id"]: category["name"] for category in coco["categories"]}
     found = {(record.get("track_id", record["id"]), names[record["category_id"]]) for record in coco["annotations"]}
     assert found == {(1, "cat"), (2, "dog")} and sorted(names.values()) == ["cat", "dog"]
-    assert run(tmp_path / "coco.json", tmp_path / "again.json", "--to", "coco", "--category", "bird") == 0
-    assert json.loads((tmp_path / "again.json").read_text())["categories"] == coco["categories"], "they have one"
+    assert run(tmp_path / "coco.json", tmp_path / "again.json", "--to", "coco", "--category", "bird") == 2
+    assert "nothing is left to be called 'bird'" in capsys.readouterr().err, "they have one"
+    assert run(tracked, tmp_path / "x.json", "--to", "coco", "--category", "cat", "--category", "bird") == 2
+    assert "one category for all others, not 'cat' and 'bird'" in capsys.readouterr().err
     for wrong, words in (("x=cat", "a category is NAME or ID=NAME"), ("7=cat", "no object 7 without a category")):
         assert run(tracked, tmp_path / "x.json", "--to", "coco", "--category", wrong) == 2
         assert words in capsys.readouterr().err

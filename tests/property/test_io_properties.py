@@ -11,7 +11,7 @@ from masklet.io.draw import draw_masks
 from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.palette import read_index_png, write_index_png
-from masklet.ops.masks import index_map
+from masklet.ops.index_masks import index_map
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

@@ -1,6 +1,8 @@
 """Every layout on tiny folders: what is read, and which file an error names."""
 
+import errno
 import json
+import os
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from masklet.data.layouts.sa1b import Sa1bFolder
 from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io.davis import read_clip_list
+from masklet.io.files import walk_files
 from masklet.io.palette import write_index_png
 from masklet.io.sav import SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
@@ -120,6 +123,9 @@ def test_bad_pairs_name_the_file(tmp_path, generator):
     write_mask(tmp_path / "a.png", np.zeros((5, 7)))
     with pytest.raises(InputError, match=r"a\.png: the mask is 7 x 5 .* 32 x 24"):
         dataset.clip(0, generator, 1)
+    write_mask(tmp_path / "a.png", np.zeros((32, 24)))
+    with pytest.raises(InputError, match=r"a\.png: the mask is 24 x 32 .*, the other way round, as where EXIF"):
+        dataset.clip(0, generator, 1)
     write_picture(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"a\.png is a RGB picture, not an index mask"):
         dataset.clip(0, generator, 1)
@@ -131,8 +137,12 @@ def test_bad_pairs_name_the_file(tmp_path, generator):
 def test_empty_and_unknown_folders_say_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"(?s)looked for.*DAVIS.*SA-V.*SA-1B.*COCO.*YOLO.*NAME\.png"):
         open_dataset(tmp_path)
-    with pytest.raises(InputError, match="is empty: looked for pictures"):
+    with pytest.raises(InputError, match=r"holds no pictures: looked for pictures NAME\.jpg .* beside them"):
         PairFolder(tmp_path)
+    for name in ("images/day 1/a.jpg", "masks/day 1/a.jpg"):
+        write_picture(tmp_path / "apart" / name)
+    with pytest.raises(InputError, match=r"images holds no pictures: .* in .*masks, not in folders below"):
+        PairFolder(tmp_path / "apart")
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset(tmp_path / "nowhere")
 
@@ -448,6 +458,26 @@ def test_coco_with_pictures_elsewhere(tmp_path, generator):
     with pytest.raises(InputError, match=r"(?s)the picture a\.jpg .* is not in .*images=\.\.\."):
         open_dataset(file)
     assert len(open_dataset(file, images=tmp_path / "far" / "away")) == 1
+
+
+def test_pictures_named_on_windows_are_found(tmp_path, generator):
+    file = write_coco(tmp_path)
+    file.write_text(file.read_text().replace("a.jpg", "day 1\\\\a.jpg"))
+    (tmp_path / "images" / "day 1").mkdir()
+    (tmp_path / "images" / "a.jpg").rename(tmp_path / "images" / "day 1" / "a.jpg")
+    assert len(open_dataset(file)) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of folders are POSIX")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write_picture(tmp_path / "shut" / "a.jpg")
+
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)  # as root, nothing is forbidden
+    with pytest.raises(InputError, match="cannot look into the folder .*: Permission denied"):
+        list(walk_files(tmp_path, ".jpg"))
 
 
 def test_pictures_elsewhere_are_for_annotation_files(tmp_path):

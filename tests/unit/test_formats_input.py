@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from masklet.errors import InputError, OutputError
-from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
+from masklet.io.annotations import UNNAMED_CATEGORY, Annotations, Category, Frame, ObjectMask, categorised
+from masklet.io.documents import numbers_in
 from masklet.io.formats import FORMATS, read_annotations, recognise, write_annotations
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import write_index_png
@@ -552,6 +554,44 @@ def test_two_pictures_never_share_a_file(tmp_path, format):
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"'\.\.' is no name for a file"):
         write_annotations(Annotations((Frame("..", SIZE),)), tmp_path / "out", format)
+
+
+def test_names_that_only_differ_in_capitals_share_a_file_on_some_systems(tmp_path):
+    frames = tuple(Frame(name, SIZE, (ObjectMask(1, encode_rle(BLOCK)),)) for name in ("Cat.jpg", "cat.jpg"))
+    with pytest.raises(InputError, match=r"Cat\.jpg and cat\.jpg would both be written to"):
+        write_annotations(Annotations(frames), tmp_path / "out", "davis")
+
+
+def test_smoothed_masks_and_photographs_are_no_index_masks(tmp_path):
+    smooth = cv2.GaussianBlur(np.pad(BLOCK, 30).astype(np.uint8) * 255, (0, 0), 3)
+    Image.fromarray(smooth).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png is no index mask.*save it with a threshold"):
+        read_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "00000.json"])
+def test_a_clip_in_the_present_folder_is_called_as_that_is(tmp_path, monkeypatch, place):
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if place == ".":
+        write_index_png("00000.png", BLOCK.astype(np.uint8))
+    else:
+        saved(folder, labelme({"group_id": 1}), place)
+    assert read_annotations(Path(place)).clips.keys() == {"walk"}
+
+
+@pytest.mark.parametrize("values", ["[1e400]", "[NaN]", '["1"]', "[1.5]"])
+def test_lists_of_other_than_whole_numbers_are_refused(values):
+    with pytest.raises(InputError, match="'ids' must hold whole numbers"):
+        numbers_in({"ids": json.loads(values)}, "ids", "a.json")
+
+
+def test_a_category_that_nothing_takes_is_refused():
+    frame = Frame("a.jpg", SIZE, (ObjectMask(1, encode_rle(BLOCK), "dog"), ObjectMask(2, encode_rle(BLOCK))))
+    annotations = Annotations((frame,), (Category(1, "dog"), Category(2, UNNAMED_CATEGORY)))
+    with pytest.raises(InputError, match="nothing is left to be called 'cat'"):
+        categorised(annotations, {2: "bird"}, "cat")
 
 
 def test_shapes_of_a_group_with_two_labels_are_two_objects_the_same_on_every_frame(tmp_path):

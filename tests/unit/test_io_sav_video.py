@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +126,34 @@ def test_drawing_refuses_masklets_of_another_video(training_folder, tmp_path):
     long = SavMasklets("x", "manual", SIZE, 40, (0,), ((encode_rle(INSIDE),),) * 9)
     with pytest.raises(InputError, match="ends before annotated frame 4"):
         draw_video(video, [long], tmp_path / "drawn.mp4")
+
+
+def test_masklets_of_another_length_are_drawn_as_far_as_they_go(training_folder, tmp_path):
+    both = [read_sav(training_folder / f"sav_1_{kind}.json") for kind in ("manual", "auto")]
+    short = replace(both[0], masks=both[0].masks[:2])
+    assert draw_video(training_folder / "sav_1.mp4", [short, both[1]], tmp_path / "drawn.mp4") == 4
+
+
+def test_two_videos_of_one_id_are_refused(training_folder, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(training_folder / "sav_1.mp4", tmp_path / folder / "sav_1.mp4")
+    with pytest.raises(InputError, match=r"a.sav_1\.mp4 and .*b.sav_1\.mp4 are of one name"):
+        find_videos(tmp_path)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_damaged_video_keeps_no_other_from_being_extracted(training_folder, tmp_path, processes):
+    whole = (training_folder / "sav_2.mp4").read_bytes()
+    for name, contents in (("cut", whole[: len(whole) * 2 // 3]), ("empty", b""), ("sav_3", whole)):
+        (training_folder / f"{name}.mp4").write_bytes(contents)
+    arguments = ["frames", training_folder, "--out", tmp_path / "f", "--processes", processes]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, InputError)
+    message = str(result.exception)
+    assert message.startswith("2 of 5 videos not extracted:")
+    assert "cut.mp4" in message and "empty.mp4" in message
+    assert {path.name for path in (tmp_path / "f").glob("[!.]*")} == {"sav_1", "sav_2", "sav_3"}
 
 
 def test_a_video_is_not_written_over_by_what_is_made_of_it(training_folder):

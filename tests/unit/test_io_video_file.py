@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from masklet.io import frame_source
 from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.video_file import VideoFile
+from masklet.io.video_writer import VideoWriter
 from masklet.types import Size
 from odd_clips import cut_off, decoded, moving_square, write_clip
 
@@ -219,6 +221,22 @@ def test_what_is_no_video_is_an_error_that_names_the_file(tmp_path) -> None:
     whole = write_clip(tmp_path / "whole.mp4", moving_square(20))
     with pytest.raises(InputError, match="cannot read"):
         open_frames(cut_off(whole, 0.7))  # its table of contents stood at the end
+
+
+def test_a_colon_in_a_relative_path_names_no_protocol(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    with VideoWriter("2024-05-01T10:22:33.mp4", Size(16, 16)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    video = open_frames("2024-05-01T10:22:33.mp4")
+    assert len(list(video)) == 2
+    assert video.name == "2024-05-01T10:22:33.mp4"
+
+
+def test_errors_of_broken_videos_pass_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(BrokenVideo("a.mp4", 3, "end of file")))
+    assert (str(error), error.frame) == (str(BrokenVideo("a.mp4", 3, "end of file")), 3)
 
 
 def test_sound_alone_is_no_video(tmp_path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from masklet.ops.components import fill_holes_and_specks, small_regions
-from masklet.ops.masks import non_overlapping
+from masklet.ops.overlap import non_overlapping
 
 
 def _ring_and_speck() -> torch.Tensor:

@@ -34,7 +34,7 @@ def everything(
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option("--every", min=1, help="Clips: look for new objects on each so-manieth frame.  \\[default: 12]"),
+        typer.Option("--every", min=1, metavar="N", help="Clips: look for new ones every N frames.  \\[default: 12]"),
     ] = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
@@ -50,10 +50,11 @@ def everything(
     """
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress
-    from masklet.io.frames import is_still
+    from masklet.io.frames import check_there, is_still
     from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
     from masklet.predict.everything_video import MaskletRules
 
+    check_there(source)
     given = {"points_per_side": points, "pred_iou_thresh": iou, "stability_score_thresh": stability, "preset": preset}
     options = {name: value for name, value in given.items() if value is not None}
     shown = parse_range(value_range)

@@ -46,8 +46,7 @@ def frames(
     video: Ids = None,
 ) -> None:
     """Extract frames as JPEG; what is there already is kept, what was broken off is done again."""
-    from rich.progress import track
-
+    from masklet.cli.progress import frame_progress
     from masklet.errors import InputError
     from masklet.io.processes import work_through
     from masklet.io.sav_folder import choose_videos, find_videos
@@ -56,10 +55,17 @@ def frames(
     files = [found.video for found in choose_videos(find_videos(root), video or []) if found.video is not None]
     if not files:
         raise InputError(f"no mp4 files in {root} to extract frames from")
-    written = 0
-    for _, number in track(work_through(Extraction(out, fps), files, processes), "extracting", total=len(files)):
-        written += number
-    typer.echo(f"{written} frames of {len(files)} videos written to {out}")
+    written, failures = 0, []
+    with frame_progress("extracting", quiet=False, unit="videos") as on_video:
+        for done, (_, result) in enumerate(work_through(Extraction(out, fps).attempt, files, processes), 1):
+            if isinstance(result, InputError):
+                failures.append(result)
+            else:
+                written += result
+            on_video(done, len(files))
+    typer.echo(f"{written} frames of {len(files) - len(failures)} videos written to {out}")
+    if failures:
+        raise InputError(f"{len(failures)} of {len(files)} videos not extracted:\n" + "\n".join(map(str, failures)))
 
 
 @app.command()

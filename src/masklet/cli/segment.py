@@ -36,8 +36,10 @@ def segment(
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
 
     from masklet.checkpoints import load
+    from masklet.io.frames import check_there
     from masklet.predict.record import segment_to_folder
 
+    check_there(str(image))
     recorded = segment_to_folder(
         load(model, device=device, image_size=image_size),
         image,

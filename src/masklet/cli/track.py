@@ -55,10 +55,12 @@ def track(
 
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress
+    from masklet.io.frames import check_there
     from masklet.predict.prompt_files import place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
     from masklet.tracking.policy import TrackingPolicy
 
+    check_there(video)
     shown = parse_range(value_range)
     placed = read_prompts(prompts) if prompts is not None else []
     if len(boxes) > 1:

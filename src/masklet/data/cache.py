@@ -22,6 +22,7 @@ import numpy as np
 from masklet.data.clips import Clip, ClipDataset, Overlapping, holds_stills, read_paintings
 from masklet.data.layouts.pairs import check_still
 from masklet.errors import InputError, OutputError
+from masklet.io.documents import read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +78,15 @@ def build_cache(
     return CachedStills(folder)
 
 
+def _fits(index: Any, size: int) -> bool:
+    """Whether the index of a cache is of this version, and of a file of so many bytes."""
+    try:
+        entries = index["entries"]
+        return index["format"] == FORMAT and index["longest_side"] > 0 and (not entries or entries[-1][-1] == size)
+    except (KeyError, TypeError, IndexError):
+        return False
+
+
 def _clear_abandoned(folder: Path) -> None:
     """Remove what processes that were killed while packing left behind; one that lives writes all the time."""
     for partial in folder.glob("partial-*"):
@@ -98,11 +108,11 @@ class CachedStills:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
-            index = json.loads((self.folder / "index.json").read_text())
+            index = read_json(self.folder / "index.json")
             size = (self.folder / "pictures.bin").stat().st_size
-        except (OSError, ValueError) as error:
+        except (OSError, InputError) as error:
             raise InputError(f"{self.folder} holds no cache of pictures; make it with build_cache ({error})") from error
-        if index.get("format") != FORMAT or (index["entries"] and index["entries"][-1][-1] != size):
+        if not _fits(index, size):
             raise InputError(f"the cache {self.folder} is damaged or of another version; delete it and build it again")
         self.longest_side: int = index["longest_side"]
         # The first caches kept one mask of each picture, and did not say so.

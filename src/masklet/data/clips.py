@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.ops.masks import MAX_OBJECT_ID
+from masklet.ops.index_masks import MAX_OBJECT_ID
 from masklet.types import Size
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.io.images import read_image
-from masklet.io.palette import VOID, has_void, is_shaded, read_index_png
+from masklet.io.palette import VOID, has_void, read_index_png, read_object_numbers
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -54,19 +54,20 @@ def _read_mask(path: Path, size: Size) -> NDArray[Any]:
     Raises `InputError` naming the file: missing, damaged, a colour picture, not of the picture's `size`, or with values
     that shade into each other.
     """
-    mask = read_index_png(path)
+    mask = read_object_numbers(path)
     if mask.shape != tuple(size):
         raise InputError(
             f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels (width x height), "
-            f"its picture {size.width} x {size.height}"
-        )
-    if is_shaded(mask):
-        raise InputError(
-            f"{path} is no index mask, in which each value is one object: its {len(np.unique(mask))} values shade into "
-            "each other, as where edges are smoothed, in a JPEG or in a photograph; save it with a threshold, for "
-            "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
+            f"its picture {size.width} x {size.height}{turned(mask.shape, size)}"
         )
     return mask
+
+
+def turned(annotated: Sequence[int], shown: Sequence[int]) -> str:
+    """What more to say of an annotation and a picture of other sizes, [H W] each: that EXIF may turn the picture."""
+    if tuple(annotated) != tuple(shown)[::-1]:
+        return ""
+    return ", the other way round, as where EXIF data turn the picture: save it upright, or annotate it as it is shown"
 
 
 def read_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:

@@ -162,11 +162,13 @@ class Annotations:
 def categorised(annotations: Annotations, names: Mapping[int, str], others: str | None = None) -> Annotations:
     """The same with a category for masks that have none: by object id, and one for all others that `names` leaves.
 
-    Raises `InputError` for an id that no mask without a category has.
+    Raises `InputError` for an id that no mask without a category has, and where nothing takes the one for the others.
     """
     bare = {mask.object_id for _, mask in annotations.all_masks() if mask.category == UNNAMED_CATEGORY}
     if unknown := sorted(set(names) - bare):
         raise InputError(f"no object {unknown[0]} without a category; there are {sorted(bare)}")
+    if others is not None and not bare - set(names):
+        raise InputError(f"nothing is left to be called {others!r}: every mask has a category of its own")
 
     def named(mask: ObjectMask) -> ObjectMask:
         if mask.category != UNNAMED_CATEGORY:

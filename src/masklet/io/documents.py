@@ -65,7 +65,7 @@ def numbers_in(record: Any, key: str, where: str) -> tuple[int, ...]:
     """`record[key]`, a list of whole numbers. Raises `InputError`, beginning with `where`."""
     values = member(record, key, list, where)
     for value in values:
-        if not isinstance(value, int | float) or int(value) != value:
+        if not isinstance(value, int | float) or value % 1 != 0:  # infinity and NaN leave NaN
             raise InputError(f"{where}: {key!r} must hold whole numbers; got {value!r}")
     return tuple(int(value) for value in values)
 

@@ -101,15 +101,23 @@ class PictureFiles(PictureFrames):
         return super().number_of(label) if self._numbers is None else self._numbers.get(label)
 
 
+def check_there(path: str) -> None:
+    """Raise `InputError` where a path to `open_frames` leads nowhere, which costs less to know than to load a model."""
+    if os.path.exists(path) or (glob.has_magic(path) and glob.glob(path, recursive=True)):
+        return
+    if "://" in path:
+        raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
+    if glob.has_magic(path):
+        _check_found(path, ())
+    raise InputError(f"no such file or folder: {path}")
+
+
 def _open_path(path: str, value_range: ValueRange | None) -> FrameSource:
+    check_there(path)
     if os.path.isdir(path):
         return _open_folder(Path(path), value_range)
     if not os.path.exists(path):
-        if glob.has_magic(path):
-            return _open_glob(path, value_range)
-        if "://" in path:
-            raise InputError(f"{path} is not a file; step a masklet.Stream through the pictures of a camera or address")
-        raise InputError(f"no such file or folder: {path}")
+        return _open_glob(path, value_range)
     if is_picture(Path(path)):
         pages = Pages(path, value_range)
         if len(pages) > 1:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from masklet.errors import InputError, OutputError
-from masklet.ops.masks import MAX_OBJECT_ID
+from masklet.ops.index_masks import MAX_OBJECT_ID
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,11 +92,23 @@ def read_index_png(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[
             mode = image.mode
     except FileNotFoundError as error:
         raise InputError(f"no such mask: {path}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read {path} as a mask: {error}") from error
     raise InputError(
         f"{path} is a {mode} picture, not an index mask: its pixels must be object numbers (palette or grey PNG)"
     )
+
+
+def read_object_numbers(path: str | os.PathLike[str]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """As `read_index_png`, but raises `InputError` also where values shade into each other and number no objects."""
+    mask = read_index_png(path)
+    if is_shaded(mask):
+        raise InputError(
+            f"{path} is no index mask, in which each value is one object: its {len(np.unique(mask))} values shade into "
+            "each other, as where edges are smoothed, in a JPEG or in a photograph; save it with a threshold, for "
+            "example as 1 where it is above 127 and 0 elsewhere, and resize masks by the nearest pixel"
+        )
+    return mask
 
 
 def _as_uint16(numbers: NDArray[np.integer], path: Path) -> NDArray[np.uint16]:

@@ -14,6 +14,9 @@ from masklet.errors import InputError, MaskletError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+MOST_PROCESSES = 61
+"""Windows waits for no more at once."""
+
 
 def work_through(
     work: Callable[[Item], Result], items: Sequence[Item], processes: int
@@ -30,7 +33,7 @@ def work_through(
         yield from ((item, work(item)) for item in items)
         return
     with ProcessPoolExecutor(
-        min(processes, len(items)),
+        min(processes, len(items), MOST_PROCESSES),
         multiprocessing.get_context("spawn"),
         # Ctrl-C reaches every process: workers end at once, and only this one tells of it.
         initializer=signal.signal,

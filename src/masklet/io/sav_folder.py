@@ -54,17 +54,18 @@ class SavCount:
 
 
 def find_videos(root: str | Path) -> list[SavVideo]:
-    """The videos of SA-V in a folder, by id. Raises `InputError` where there are none."""
+    """The videos of SA-V in a folder, by id. Raises `InputError` where there are none, or two of one id."""
     root = Path(root)
     if (root / FRAME_FOLDER).is_dir() or (root / MASK_FOLDER).is_dir():
         return _find_extracted(root)
+    endings = {"video": ".mp4"} | {kind: f"_{kind}.json" for kind in get_args(Kind)}
     files: dict[str, dict[str, Path]] = {}
-    for path in sorted(walk_files(root, ".mp4", *(f"_{kind}.json" for kind in get_args(Kind)))):
-        if path.suffix.lower() == ".mp4":
-            files.setdefault(path.stem, {})["video"] = path
-        for kind in get_args(Kind):
-            if path.name.endswith(f"_{kind}.json"):
-                files.setdefault(path.stem.removesuffix(f"_{kind}"), {})[kind] = path
+    for path in sorted(walk_files(root, *endings.values())):
+        role, ending = next(item for item in endings.items() if path.name.lower().endswith(item[1]))
+        found = files.setdefault(path.name[: -len(ending)], {})
+        if role in found:
+            raise InputError(f"{found[role]} and {path} are of one name, by which videos are told apart; rename one")
+        found[role] = path
     if not files:
         raise InputError(
             f"no videos of SA-V in {root}: looked for ID.mp4, ID_manual.json and ID_auto.json, and for the folders "

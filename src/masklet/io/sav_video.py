@@ -71,6 +71,13 @@ class Extraction:
         partial.rename(target)
         return count
 
+    def attempt(self, video: Path) -> int | InputError:
+        """The same, but hands back what is wrong with a video, so that others can go on. Raises `OutputError`."""
+        try:
+            return self(video)
+        except InputError as error:
+            return error
+
     def _check_rate(self, target: Path) -> None:
         """Raise `InputError` where the frames in a finished folder were taken at the other rate."""
         all_frames = (target / "00001.jpg").is_file()
@@ -164,6 +171,8 @@ def _as_large_as(size: Size, masklets: SavMasklets) -> SavMasklets:
 def _masks_at(masklets: Sequence[SavMasklets], place: int, size: tuple[int, int]) -> tuple[np.ndarray, list[int]]:
     ids, masks = [], []
     for found in masklets:
+        if place >= len(found.masks):  # one file may be annotated for longer than the other
+            continue
         offset = AUTO_ID_OFFSET * (found.kind == "auto" and len(masklets) > 1)
         ids += [object_id + offset for object_id in found.object_ids]
         masks += [decode_rle(rle) for rle in found.masks[place]]

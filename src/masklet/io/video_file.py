@@ -30,16 +30,17 @@ class VideoFile(FrameSource):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises `InputError` where the file is not a video, or not one frame of it can be decoded."""
-        self._path = os.fspath(path)
+        name = os.fspath(path)
+        self._path = os.path.abspath(name)  # FFmpeg takes what precedes a colon in a relative one for a protocol
         try:
             self._index = index_video(self._path)
             self._frames = _decode_from(self._path, self._index, 0)
             first = _upright(next(self._frames)[1])
         except (av.FFmpegError, OSError) as error:
-            raise InputError(f"cannot read {self._path} as a video: {error.strerror or error}") from error
+            raise InputError(f"cannot read {name} as a video: {error.strerror or error}") from error
         except StopIteration:
-            raise InputError(f"cannot read {self._path} as a video: not one frame of it can be decoded") from None
-        super().__init__(self._path, Size(*first.shape[:2]), self._index.fps)
+            raise InputError(f"cannot read {name} as a video: not one frame of it can be decoded") from None
+        super().__init__(name, Size(*first.shape[:2]), self._index.fps)
         self._times = self._index.uneven_times
         self._next = 1
         self._keep(0, first)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from masklet.errors import InputError, PromptError
 from masklet.io.images import read_image
 from masklet.io.palette import has_several_colours, is_shaded, read_index_png
-from masklet.ops.masks import MAX_OBJECT_ID
+from masklet.ops.index_masks import MAX_OBJECT_ID
 from masklet.types import Prompt
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _index_values(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     try:
         with Image.open(path) as image:
             mode = image.mode
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return read_index_png(path)  # which says what is wrong
     if mode not in ("1", "P", "L") and not mode.startswith("I"):
         return None

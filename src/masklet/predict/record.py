@@ -23,7 +23,7 @@ from masklet.io.masklets import MaskletsWriter, is_masklets, read_index_masks
 from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
-from masklet.ops.masks import MAX_OBJECT_ID, index_map
+from masklet.ops.index_masks import MAX_OBJECT_ID, index_map
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.image import ImagePredictor
 from masklet.predict.prompt_files import PlacedPrompt

@@ -23,7 +23,7 @@ from masklet.model.image_encoder import ImageFeatures
 from masklet.model.network import ABSENT_LOGIT, Decoded, Network
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import to_model_mask, to_model_points
-from masklet.ops.masks import non_overlapping
+from masklet.ops.overlap import non_overlapping
 from masklet.predict.close_look import look_closer
 from masklet.predict.pixels import at_full_size, frame_pixels
 from masklet.predict.track import Track

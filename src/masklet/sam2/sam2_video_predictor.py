@@ -20,7 +20,7 @@ from masklet.errors import InputError, PromptError
 from masklet.model.compiled import compile_model
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT
-from masklet.ops.masks import non_overlapping
+from masklet.ops.overlap import non_overlapping
 from masklet.ops.resize import resize_bilinear
 from masklet.predict.video import VideoSession
 from masklet.sam2.build_sam import SAM2Base, build_sam2_video_predictor_hf, load_network

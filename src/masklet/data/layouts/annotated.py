@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from masklet.data.clips import Clip, choose_shown_frames
 from masklet.data.layouts.painting import Masklet, is_visible, paint_in_turn, paint_masklets
-from masklet.data.reading import read_frames
+from masklet.data.reading import read_frames, turned
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Frame
 
@@ -96,7 +96,7 @@ class AnnotatedPictures:
             if tuple(frame.size) != frames.shape[1:3]:
                 raise InputError(
                     f"{path} is {frames.shape[2]} x {frames.shape[1]} pixels (width x height), "
-                    f"its annotation {frame.size.width} x {frame.size.height}"
+                    f"its annotation {frame.size.width} x {frame.size.height}{turned(frame.size, frames.shape[1:3])}"
                 )
         return frames
 
@@ -105,8 +105,12 @@ class AnnotatedPictures:
 
 
 def find_picture(images: Path, frame: Frame) -> Path | None:
-    """The file of an annotated picture, or None: below `images` as it was given, with its clip's name, or without."""
-    names = (frame.file_name, frame.path, frame.name)
+    """The file of an annotated picture, or None: below `images` as it was given, with its clip's name, or without.
+
+    Files that were written on Windows part folders by backslashes.
+    """
+    given = (frame.file_name, frame.path, frame.name)
+    names = dict.fromkeys((*given, *(PureWindowsPath(name).as_posix() for name in given)))
     return next((path for name in names if (path := images / name).is_file()), None)
 
 

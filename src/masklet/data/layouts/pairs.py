@@ -60,7 +60,9 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
         picture_folder = mask_folder = folder
         pictures, masks = files_by_stem(folder, IMAGE_SUFFIXES - MASK_SUFFIXES), files_by_stem(folder, MASK_SUFFIXES)
     if not pictures:
-        raise InputError(f"{folder} is empty: looked for pictures NAME.jpg with index masks NAME.png beside them")
+        looked_for = "pictures NAME.jpg with index masks NAME.png "
+        looked_for += "beside them" if mask_folder == picture_folder else f"in {mask_folder}"
+        raise InputError(f"{picture_folder} holds no pictures: looked for {looked_for}, not in folders below")
     for stem in sorted(pictures.keys() ^ masks.keys()):
         if stem in pictures:
             other = next((path for path in mask_folder.glob(f"{glob.escape(stem)}.*") if path != pictures[stem]), None)

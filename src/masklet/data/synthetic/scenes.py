@@ -28,11 +28,11 @@ class SceneRange:
     """What scenes are drawn from.
 
     objects: least and most things pasted; sides: their longer side as a share of the frame; twin: probability that a
-    thing comes twice, a second one for trackers to confuse it with; squash: the scene's aspect ratio, up to this
-    factor both ways, as pictures are squashed to a square; view: the share of a background picture's sides that is
-    seen; plain, scenic: probability of a procedural background, and of scenery if there is any; soft_body, shadow,
-    blend, recolour: probability that a thing bends, casts a shadow, takes on the background's colours, has parts of
-    other colours.
+    thing comes twice, a second one for trackers to confuse it with; squash: aspect ratio, up to this factor both
+    ways for backgrounds and its square root for things, since pictures are squashed to a square; view: the share of a
+    background picture's sides that is seen; plain, scenic: probability of a procedural background, and of scenery if
+    there is any; soft_body, shadow, blend, recolour: probability that a thing bends, casts a shadow, takes on the
+    background's colours, has parts of other colours.
     """
 
     objects: tuple[int, int] = (1, 6)
@@ -220,7 +220,7 @@ def renumber(mask: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _stretch(factor: float, generator: np.random.Generator) -> NDArray[np.float64]:
-    """The squash of the whole scene, kept to the same area."""
+    """The squash of a scene's things, each along its own axes and kept to the same area."""
     aspect = np.exp(generator.uniform(-0.25, 0.25) * np.log(factor))
     return np.diag([aspect, 1 / aspect, 1.0])
 

@@ -15,9 +15,9 @@ from masklet.io.files import files_below, walk_files
 from masklet.io.formats.folders import PictureFinder, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
-from masklet.io.palette import VOID, has_void, is_shaded, read_index_png, write_index_png
+from masklet.io.palette import VOID, has_void, is_shaded, read_index_png, read_object_numbers, write_index_png
 from masklet.io.sav_folder import MASK_FOLDER
-from masklet.ops.masks import MAX_OBJECT_ID
+from masklet.ops.index_masks import MAX_OBJECT_ID
 from masklet.ops.rle import encode_rle
 from masklet.types import Size
 
@@ -40,8 +40,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a folder of index PNGs, or a data set's root with `Annotations` in it.
 
     Pictures are looked for beside, only for the endings of their names. Void, 255 beside objects that are numbered from
-    the bottom, is no object; 16-bit masks have none. Raises `InputError` for an empty folder, or the masks of SA-V's
-    validation and test sets, which have a folder for each object.
+    the bottom, is no object; 16-bit masks have none. Raises `InputError` for an empty folder, for photographs and
+    smoothed masks, or the masks of SA-V's validation and test sets, which have a folder for each object.
     """
     root = path / "Annotations" if (path / "Annotations").is_dir() else path
     files = files_below(root, ".png")
@@ -53,14 +53,14 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     pictures = PictureFinder(root, images)
     frames, has_wide = [], False
     for file in files:
-        index = read_index_png(file)
+        index = read_object_numbers(file)
         has_wide |= index.dtype != np.uint8
         picture = pictures.find(file)
         name = file.relative_to(root).with_suffix(picture.suffix if picture else ".jpg").as_posix()
         frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
     if not frames:
         raise InputError(f"no PNG files in {root} or the folders in it")
-    annotations = Annotations(group_clips(frames, path.name))
+    annotations = Annotations(group_clips(frames, path.absolute().name))
     if has_wide:
         return annotations
     kept = [frame for _, group in annotations.groups for frame in _without_void(group)]

@@ -92,5 +92,5 @@ def picture_size(path: Path) -> Size:
         with Image.open(path) as picture:
             turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
             return Size(picture.width, picture.height) if turned else Size(picture.height, picture.width)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from error

@@ -60,10 +60,11 @@ def _below(name: str) -> Path:
 
 
 def _apart(names: Sequence[str], stems: Sequence[Path], ending: str) -> list[Path]:
-    files: dict[Path, str] = {}
-    for name, stem in zip(names, stems, strict=True):
-        file = stem.with_name(stem.name + ending)
-        if file in files:
-            raise InputError(f"{files[file]} and {name} would both be written to {file}; rename one of them")
-        files[file] = name
-    return list(files)
+    files = [stem.with_name(stem.name + ending) for stem in stems]
+    taken: dict[str, str] = {}
+    for name, file in zip(names, files, strict=True):
+        place = str(file).casefold()  # macOS and Windows do not tell `a.png` from `A.png`
+        if place in taken:
+            raise InputError(f"{taken[place]} and {name} would both be written to {file}; rename one of them")
+        taken[place] = name
+    return files

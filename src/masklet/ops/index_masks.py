@@ -1,11 +1,10 @@
-"""Operations on the masks of several objects at once."""
+"""Index masks: one picture of whole numbers in which each object has its own, and 0 is the background."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from masklet.errors import InputError
 from masklet.ops.boxes import mask_areas
@@ -17,19 +16,6 @@ if TYPE_CHECKING:
 
 MAX_OBJECT_ID = 65535
 """Index masks are uint16, as the PNGs made of them."""
-
-
-def non_overlapping(logits: torch.Tensor) -> torch.Tensor:
-    """Leave each pixel to the object with the highest logit there, so that no two masks overlap.
-
-    logits: [n, ...] with objects along the first dimension. Returns the same shape, the losers at most -10: low enough
-    for `sigmoid` to be practically 0. Source: the official `SAM2Base._apply_non_overlapping_constraints`.
-    """
-    if len(logits) < 2:
-        return logits
-    objects = torch.arange(len(logits), device=logits.device).reshape(-1, *[1] * (logits.ndim - 1))
-    winner = logits.argmax(0, keepdim=True)
-    return torch.where(winner == objects, logits, logits.clamp(max=-10.0))
 
 
 def index_map(masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint16]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError
-from masklet.ops.masks import MAX_OBJECT_ID, index_map
+from masklet.ops.index_masks import MAX_OBJECT_ID, index_map
 
 MASK = np.eye(3, dtype=bool)[None]
 
