@@ -54,13 +54,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.jo
 def make_batch(rows: slice) -> ClipBatch:
     """Four clips of two frames with two moving rectangles each; those at `rows`."""
     generator = np.random.default_rng(0)
-    pixels = torch.from_numpy(generator.normal(size=(4, 2, 3, SIZE, SIZE)).astype(np.float32))
+    pixels = torch.from_numpy(generator.integers(0, 128, (4, 2, 3, SIZE, SIZE), dtype=np.uint8))
     masks = torch.zeros(4, 2, 2, SIZE, SIZE, dtype=torch.bool)
     for clip, item in np.ndindex(4, 2):
         x, y = generator.integers(0, 30, 2)
         for frame in range(2):
             masks[clip, item, frame, y : y + 20, x + 4 * frame : x + 24] = True
-            pixels[clip, frame, item, y : y + 20, x + 4 * frame : x + 24] += 2
+            pixels[clip, frame, item, y : y + 20, x + 4 * frame : x + 24] += 100
     valid = torch.ones(4, 2, dtype=torch.bool)
     return ClipBatch(pixels[rows], masks[rows], valid[rows], tuple("abcd")[rows])
 
@@ -71,7 +71,7 @@ def make_loss() -> BatchLoss:
 
 
 def gradients(loss: torch.nn.Module, batch: ClipBatch) -> dict[str, torch.Tensor]:
-    value, _ = loss(batch, PART, STAGE, np.random.default_rng(0))
+    value, _ = loss(batch, PART, STAGE, np.random.default_rng(0), np.random.default_rng(0))
     value.backward()
     named = loss.named_parameters()
     return {name.removeprefix("module."): p.grad for name, p in named if p.grad is not None and p.grad.any()}
@@ -129,7 +129,6 @@ def run_one_rank(folder: str, recipe: str, out: str) -> None:
     _train_to_file(run)
     learned = {"model": run.model.state_dict(), "average": run.average.weights}
     torch.save({**learned, "written": sorted(written)}, f"{out}/{run.rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def note_writes(folder: Path) -> set[str]:

@@ -131,8 +131,9 @@ def test_a_batch_holds_each_objects_masks():
     assert (batch.masks[batch.valid][:, 0].sum((-1, -2)) == 16).all()
     assert sorted(batch.masks[1, :, 1].sum((-1, -2)).tolist()) == [0, 16, 16]  # one object leaves
     mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
-    torch.testing.assert_close(batch.pixels[0, 0, :, 15, 15], -mean / std)
-    torch.testing.assert_close(batch.pixels[0, 0, :, 0, 0], (40 / 255 - mean) / std)
+    assert batch.pixels.dtype == torch.uint8, "as small as can be, since batches pass between processes"
+    torch.testing.assert_close(batch.normalised()[0, 0, :, 15, 15], -mean / std)
+    torch.testing.assert_close(batch.normalised()[0, 0, :, 0, 0], (40 / 255 - mean) / std)
 
 
 def test_more_objects_than_rows_are_sampled():

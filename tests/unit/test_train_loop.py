@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -16,10 +17,10 @@ from PIL import Image
 
 from masklet.checkpoints import load, save
 from masklet.errors import DeviceError, DivergedError, InputError, MaskletError, OutputError
-from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
+from masklet.io.palette import write_index_png
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import Pace, Run, _for_use, begin, resume, saved_model
+from masklet.train.loop import Pace, Run, _for_use, _usual_workers, begin, resume, saved_model
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
@@ -113,13 +114,94 @@ def test_what_can_be_seen_before_a_run_is_seen_before_it(stills, tmp_path):
     assert (tmp_path / "file").is_file()
 
 
+def test_masks_that_do_not_fit_their_pictures_are_named_before_a_run_begins(stills, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(stills, data)
+    turned, coloured, *_ = sorted(data.glob("*.png"))
+    write_index_png(turned, np.ones((3, 5), np.uint8))
+    Image.new("RGB", (64, 64)).save(coloured)
+    with pytest.raises(InputError) as caught:
+        Run.begin(stills_recipe(data, 2), tmp_path / "run", PACE)
+    assert not (tmp_path / "run").exists()
+    first, second = str(caught.value).splitlines()
+    assert f"{turned.name}: the mask is 5 x 3 pixels" in first and f"{coloured.name} is a RGB picture" in second
+
+
+def test_memory_that_runs_out_says_what_takes_less(stills, tmp_path, monkeypatch):
+    run = Run(stills_recipe(stills, 2), tmp_path, PACE)
+    full = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    monkeypatch.setattr(run, "batch_loss", full)
+    with pytest.raises(MaskletError, match=r"cpu ran out of memory at step 0: take smaller pictures \(--image-size\)"):
+        run.train()
+
+
+def test_a_worker_that_was_killed_is_told(stills, tmp_path, monkeypatch):
+    def loader(*_, **__):
+        yield from ()
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    monkeypatch.setattr("masklet.train.feed.DataLoader", loader)
+    with pytest.raises(MaskletError, match=r"was killed, .* --shm-size 2g\): take fewer --workers"):
+        Run(stills_recipe(stills, 2), tmp_path, replace(PACE, workers=1)).train()
+
+
+def test_a_state_that_another_process_reads_is_replaced_a_little_later(stills, tmp_path, monkeypatch):
+    """Windows refuses in the meantime."""
+    run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    refusals = iter([PermissionError(13, "in use")] * 2)
+    replace_now = os.replace
+
+    def replace_later(new, path):
+        for error in refusals:
+            raise error
+        replace_now(new, path)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    monkeypatch.setattr("masklet.train.loop.REPLACEMENT_SECONDS", 0.0)
+    run.train()
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_each_process_takes_a_gpu_of_its_own_and_misses_it_in_time(stills, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(DeviceError, match="'cuda:1' is not available here"):
+        Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda")
+    with pytest.raises(InputError, match="a GPU of its own: name the device cuda, not cuda:0"):
+        Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda:0")
+
+
+def test_processes_share_what_sessions_do_and_draw_the_rest_apart(stills, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "masklet.train.loop.BatchLoss.forward",
+        lambda self, batch, part, stage, plans, generator: (
+            drawn.append((plans.integers(1 << 30), generator.integers(1 << 30))),
+            (self.model.no_mem_embed.sum(), {}),
+        )[1],
+    )
+    run = Run(stills_recipe(stills, 2), tmp_path, PACE)
+    batch = Feed(run.recipe.stages[0], 0, tmp_path / "cache")[0]
+    for run.rank in (0, 1):
+        run._forward_backward(*batch, run.recipe.stages[0], 0)
+    (plan, click), (other_plan, other_click) = drawn
+    assert plan == other_plan and click != other_click
+
+
+def test_one_worker_shares_the_processor_and_several_feed_a_gpu(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert [_usual_workers(torch.device(kind)) for kind in ("cpu", "cuda", "mps")] == [1, 8, 8]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert _usual_workers(torch.device("cuda")) == 3
+
+
 def test_a_run_that_met_a_bad_mask_goes_on_once_it_is_mended(stills, tmp_path):
     """The error says how: the run has begun, so that the same command would be refused."""
     data, out = tmp_path / "data", tmp_path / "run"
     shutil.copytree(stills, data)
     (bad,) = sorted(data.glob("*.png"))[:1]
     good = bad.read_bytes()
-    Image.new("RGB", Image.open(bad).size).save(bad)
+    bad.write_bytes(good[:-30])
     with pytest.raises(InputError, match=rf"{bad.name}.*go on: masklet train resume {out}"):
         Run.begin(stills_recipe(data, 8), out, PACE).train()
     bad.write_bytes(good)
@@ -239,7 +321,7 @@ def test_pictures_are_compared_on_the_models_device(stills, tmp_path, monkeypatc
     _, batch = Feed(stage, 0, tmp_path / "cache")[0]
     watcher = watch.Watch(run)
     run.device, run.step = torch.device("meta"), 1
-    watcher.note(stage, 2, 1e-3, watch.StepReport({"loss": 1.0}, 8, batch))
+    watcher.note(stage, 1e-3, watch.StepReport({"loss": 1.0}, 8, batch), due=False)
     assert seen == ["meta"]
 
 
@@ -334,6 +416,9 @@ def test_a_stage_that_is_lengthened_later_counts_as_it_is_then(stills, tmp_path)
     first = run.blended["first"]
     *before, last = recipe.stages
     save_recipe(replace(recipe, stages=(*before, replace(last, steps=last.steps + 2))), tmp_path / "recipe.json")
+    saved, _ = saved_model(tmp_path)
+    for name, value in saved.state_dict().items():
+        assert torch.equal(value, run.average.weights[name]), "the stage has not ended any more, so nothing is blended"
     run = Run.resume(tmp_path, PACE)
     longer = run.train().state_dict()
     assert list(run.blended) == ["first", "second"]
@@ -364,6 +449,21 @@ def test_bfloat16_and_encoding_twice_train_as_well(stills, tmp_path, precision, 
     Run.begin(recipe, tmp_path / "plain", PACE).train()
     Run.begin(replace(recipe, precision=precision, checkpointing=True), tmp_path / "run", PACE).train()
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "plain"), rtol=tolerance)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("model", "together"), [(HIERA, 1), (CONVNET, 4)])
+def test_pictures_are_encoded_again_one_by_one_where_no_statistics_tie_them(stills, tmp_path, model, together):
+    recipe = stills_recipe(stills, 2, model)
+    gradients = []
+    for checkpointing in (False, True):
+        run = Run(replace(recipe, checkpointing=checkpointing), tmp_path, PACE)
+        sizes = []
+        run.model.image_encoder.register_forward_hook(lambda _, inputs, __, sizes=sizes: sizes.append(len(inputs[0])))
+        run._forward_backward(*Feed(recipe.stages[0], 0, tmp_path / "cache")[0], recipe.stages[0], 0)
+        assert set(sizes) == {together if checkpointing else 4}
+        gradients.append(run.model.image_encoder.neck.convs[0].conv.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture
@@ -450,6 +550,6 @@ def test_pictures_show_the_truth_above_the_prediction(stills, tmp_path):
     run.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(-1e4)  # "nothing there" everywhere
     picture = compare(run.model, batch)
     assert picture.shape == (128, 4 * 64, 3)
-    bare = np.clip((batch.pixels[0, 0].permute(1, 2, 0).numpy() * PIXEL_STD + PIXEL_MEAN) * 255, 0, 255).round()
+    bare = batch.pixels[0, 0].permute(1, 2, 0).numpy()
     assert (picture[64:, :64] == bare).all(), "no mask is drawn where none is predicted"
     assert (picture[:64, :64] != bare).any()

@@ -101,6 +101,18 @@ def test_moving_average_by_hand():
     assert average.weights["weight"].item() == pytest.approx((9 / 11 + 1) / 2)
 
 
+def test_what_is_frozen_is_not_averaged():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model[0].requires_grad_(False)
+    average = MovingAverage(model, 0.9)
+    assert {name.partition(".")[0] for name in average.weights} == {"1"}
+    assert {"1.running_mean", "1.num_batches_tracked"} <= set(average.weights)
+    average.update(model)
+    older = {"num_updates": 3, "weights": {name: value + 1 for name, value in model.state_dict().items()}}
+    average.load_state_dict(older)  # runs of earlier versions averaged all
+    torch.testing.assert_close(average.weights["1.weight"], model[1].weight.data + 1)
+
+
 def test_moving_average_goes_on_from_its_state():
     model = nn.Linear(3, 2)
     first, second = MovingAverage(model, 0.9), MovingAverage(model, 0.9)

@@ -45,6 +45,13 @@ def test_stages_follow_one_another():
         RECIPE.stage_at(15)
 
 
+def test_a_recipe_that_was_edited_on_windows_is_read(tmp_path):
+    save_recipe(RECIPE, tmp_path / "recipe.json")
+    text = (tmp_path / "recipe.json").read_text().replace('"path": "b"', '"path": "B\u00e4ume"')
+    (tmp_path / "recipe.json").write_text(text, encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "recipe.json").stages[0].parts[0].sources[1].stills[0].path == "B\u00e4ume"
+
+
 def test_a_spoilt_recipe_is_refused_by_name(tmp_path):
     path = tmp_path / "recipe.json"
     save_recipe(RECIPE, path)
@@ -242,8 +249,8 @@ def test_one_clip_does_not_stand_for_the_statistics_of_all(tmp_path):
     assert clips.lr < stills.lr
 
 
-@pytest.mark.parametrize(("steps", "packed"), [(1, False), (2, True)])
-def test_stills_are_packed_where_the_run_draws_a_good_part_of_them(tmp_path, steps, packed):
+@pytest.mark.parametrize(("steps", "packed"), [(7, False), (8, True)])
+def test_stills_are_packed_where_the_run_draws_as_many(tmp_path, steps, packed):
     """Four pictures a step, and thirty there."""
     save(Network(replace(NANO, close_look=False)), tmp_path / "far.safetensors")
     recipe = recipes.finetune(write_stills(tmp_path / "stills", 30), str(tmp_path / "far.safetensors"), steps=steps)

@@ -64,11 +64,11 @@ def test_clips_of_one_object_get_every_kind_of_prompt_though_sessions_share_the_
     stage = Stage("-", 1, 1e-3, (part,), Augmentation(64), supervision=4)
     masks = torch.zeros(1, 2, 2, 64, 64, dtype=torch.bool)
     masks[0, 0, :, 10:40, 10:40] = True
-    batch = ClipBatch(torch.zeros(1, 2, 3, 64, 64), masks, torch.tensor([[True, False]]), ("clip",))
+    batch = ClipBatch(torch.zeros(1, 2, 3, 64, 64, dtype=torch.uint8), masks, torch.tensor([[True, False]]), ("clip",))
     given = Counter()
     with torch.no_grad():
         for seed in range(40):
-            _, scalars = BatchLoss(model)(batch, part, stage, np.random.default_rng(seed))
+            _, scalars = BatchLoss(model)(batch, part, stage, *map(np.random.default_rng, (seed, 0)))
             prompts = {name for name in ("box", "click") if f"iou/{name}0" in scalars}
             given.update(prompts or {"mask"})
     assert 12 <= given["mask"] <= 28 and given["box"] > 3 and given["click"] > 3
@@ -195,8 +195,8 @@ def test_every_frame_is_compared_with_its_own_truth(monkeypatch):
     monkeypatch.setattr("masklet.train.objective.Session", Right)
     part = Part((Source("-"),), frames=3, annotator=Annotator(mask_share=0.0))
     stage = Stage("-", 1, 1e-3, (part,), Augmentation(64), supervision=4)
-    batch = ClipBatch(torch.zeros(1, 3, 3, 64, 64), masks, torch.tensor([[True]]), ("clip",))
-    loss, scalars = BatchLoss(Network(TINY).eval())(batch, part, stage, np.random.default_rng(0))
+    batch = ClipBatch(torch.zeros(1, 3, 3, 64, 64, dtype=torch.uint8), masks, torch.tensor([[True]]), ("clip",))
+    loss, scalars = BatchLoss(Network(TINY).eval())(batch, part, stage, *map(np.random.default_rng, (0, 0)))
     assert scalars["iou/tracked"] == 1
     assert loss < 0.01
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from masklet.cli.model_options import ImageSize
+
+if TYPE_CHECKING:
+    from masklet.train.recipe import Precision
 
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
@@ -18,7 +21,10 @@ DataPath = partial(typer.Option, resolve_path=True)
 Data = Annotated[Path, DataPath("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recipe, state, curves and model.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes that prepare batches; if left out, 1 on the CPU, up to 8 beside a GPU."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files into the run's folder.")]
 
 
@@ -35,7 +41,7 @@ def nano(
     ] = None,
     renders: Annotated[Path | None, DataPath(help="What tools/render_models.py and render_scenery.py draw.")] = None,
     device: Device = "cpu",
-    workers: Workers = 1,
+    workers: Workers = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train masklet's small model from scratch, on the folders cats, fashion, coco and nuclei of DATA."""
@@ -62,10 +68,16 @@ def finetune(
     stride: Annotated[
         int, typer.Option(min=1, help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 4,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help='float32, bfloat16 or "bfloat16 encoder"; if left out, bfloat16 for all but nano on GPUs that have it.'
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")
     ] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Adapt a model to your own pictures (or, with --frames 4 or so, clips)."""
@@ -74,10 +86,17 @@ def finetune(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    recipe = recipes.finetune(
-        data, start, steps=steps, frames=frames, image_size=image_size, images=images, max_stride=stride
-    )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")  # MPS has not been tried
+    recipe = recipes.finetune(
+        data,
+        start,
+        steps=steps,
+        frames=frames,
+        image_size=image_size,
+        images=images,
+        max_stride=stride,
+        precision=cast("Precision | None", precision or _precision_on(device)),
+    )
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
@@ -121,7 +140,7 @@ def paper_full(
 def resume_run(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; as before if left out.")] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Go on with a run exactly where it was last saved."""
@@ -145,3 +164,11 @@ def export(
     network, progress = saved_model(run)
     save(network, model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {progress}")
+
+
+def _precision_on(device: str) -> str | None:
+    """None, a recipe's own precision, where a GPU computes in bfloat16; others are slower in it than in float32."""
+    import torch
+
+    fast = device.startswith("cuda") and torch.cuda.is_available()
+    return None if fast and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

@@ -17,7 +17,7 @@ from masklet.ops.pixels import normalise
 class ClipBatch:
     """What one training step sees.
 
-    pixels: float32 [b t 3 S S], normalised by ImageNet's mean and deviation; masks: bool [b n t S S], one map for each
+    pixels: uint8 [b t 3 S S], RGB, since batches pass between processes; masks: bool [b n t S S], one map for each
     object; valid: bool [b n], False for rows that hold no object (their masks are empty); names: the b clips.
     """
 
@@ -25,6 +25,10 @@ class ClipBatch:
     masks: torch.Tensor
     valid: torch.Tensor
     names: tuple[str, ...]
+
+    def normalised(self) -> torch.Tensor:
+        """The pixels as models expect them, float32 [b t 3 S S]."""
+        return normalise(self.pixels.float() / 255)
 
     def to(self, device: torch.device | str) -> ClipBatch:
         """The same batch on another device."""
@@ -46,7 +50,7 @@ def collate(
     Raises `InputError` naming the clip whose shape differs.
     """
     shape = _common_shape(clips)
-    pixels = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3).float() / 255
+    pixels = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3)
     masks = np.zeros((len(clips), num_objects, *shape[:3]), bool)
     valid = np.zeros((len(clips), num_objects), bool)
     for row, clip in enumerate(clips):
@@ -54,7 +58,7 @@ def collate(
             masks[row, column] = clip.masks == object_id
             valid[row, column] = True
     return ClipBatch(
-        pixels=normalise(pixels).contiguous(),
+        pixels=pixels.contiguous(),
         masks=torch.from_numpy(masks),
         valid=torch.from_numpy(valid),
         names=tuple(clip.name for clip in clips),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,12 @@ class ImageFeatures:
     stride4: Tensor
     stride8: Tensor
     stride16: Tensor
+
+    @staticmethod
+    def join(several: Sequence[ImageFeatures]) -> ImageFeatures:
+        """The features of several batches as those of one."""
+        maps = zip(*((one.stride4, one.stride8, one.stride16) for one in several))
+        return ImageFeatures(*(torch.cat(strides) for strides in maps))
 
     def expand(self, batch: int) -> ImageFeatures:
         """The same features for `batch` prompts, without a copy where there is one picture."""

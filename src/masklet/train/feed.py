@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from masklet.data.cache import build_cache
 from masklet.data.clips import ClipDataset, Joined, Merged, holds_stills
 from masklet.data.layouts import open_dataset
 from masklet.data.layouts.annotated import AnnotatedPictures
+from masklet.data.layouts.pairs import PairFolder
 from masklet.data.layouts.pictures import PictureFolder
 from masklet.data.mix import Batches, Mix, MixSource, start_worker
 from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyphs, SceneRange, Shapes, SyntheticClips
@@ -141,9 +143,11 @@ def check_sources(recipe: Recipe) -> None:
         bare = replace(entry, weight=1.0, merge=0.0, cached=False)  # what is opened does not depend on these
         if bare not in opened:
             opened[bare] = open_bare(bare)
-        if frames > 1 and holds_stills(opened[bare]):
-            raise InputError(f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}")
+            if isinstance(pairs := opened[bare], PairFolder):
+                pairs.check()
         dataset = opened[bare]
+        if frames > 1 and holds_stills(dataset):
+            raise InputError(f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}")
         if frames > 1 and isinstance(dataset, AnnotatedPictures) and dataset.still:
             raise InputError(
                 f"{entry.path} holds single pictures among its clips, such as {dataset.still}, of which no clip of "
@@ -211,13 +215,13 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         worker_init_fn=_start,
         # A forked worker would inherit OpenCV's and OpenMP's locks without the threads that hold them, and hang.
         multiprocessing_context="spawn" if workers else None,
     )
     empty = 0
-    for item in loader:
+    for item in _made(loader):
         if isinstance(item, MaskletError):
             raise item
         _, batch = item
@@ -230,6 +234,19 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
                 f"{augmentation.size} x {augmentation.size} (a run with a larger image_size, --image-size, shows more)"
             )
         yield item
+
+
+def _made(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The items of a loader. Raises `MaskletError` where one of its workers was killed."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise MaskletError(
+            "a process that prepares batches was killed, most often for want of memory or, in a container, of shared "
+            "memory (docker run --shm-size 2g): take fewer --workers, 0 for none"
+        ) from error
 
 
 class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
     from masklet.data.batches import ClipBatch
 
 
-ANNOTATOR_CHANCE = 3
-"""Sets the annotator's generators apart from those of `data.mix` and `train.feed`."""
+ANNOTATOR_CHANCE, PLAN_CHANCE = 3, 5
+"""Set the annotator's generators apart from those of `data.mix` and `train.feed`."""
+
+REPLACEMENTS, REPLACEMENT_SECONDS = 10, 0.5
+"""Windows refuses to replace a file that another process reads, such as an export: how often and when to try again."""
+
+MOST_WORKERS = 8
+"""Processes that prepare batches beside a GPU, where the processor has so many cores."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +49,20 @@ class Pace:
 
     save_every, print_every, picture_every: in steps; save_minutes: the state is saved after so long in any case, for
     models whose steps are slow; workers: processes that prepare batches, which a script may ask for only under
-    `if __name__ == "__main__":`; tensorboard: also write TensorBoard files, with pictures. Raises `InputError` for
-    numbers out of range.
+    `if __name__ == "__main__":`, None for one on the CPU and up to eight beside a GPU; tensorboard: also write
+    TensorBoard files, with pictures. Raises `InputError` for numbers out of range.
     """
 
     save_every: int = 200
     print_every: int = 20
     picture_every: int = 200
     save_minutes: float = 3.0
-    workers: int = 1
+    workers: int | None = None
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.save_every, self.print_every, self.picture_every) < 1 or min(self.save_minutes, self.workers) < 0:
+        steps = (self.save_every, self.print_every, self.picture_every)
+        if min(steps) < 1 or min(self.save_minutes, self.workers or 0) < 0:
             raise InputError(
                 "a run saves, prints and draws every so many steps, at least 1, saves after minutes and has workers, 0 "
                 f"or more; got {self.save_every}, {self.print_every}, {self.picture_every}, {self.save_minutes:g} and "
@@ -94,6 +101,7 @@ class Run:
         if pace.tensorboard and self.rank == 0:
             find_tensorboard()
         self.device = choose_device(device)
+        self.workers = _usual_workers(self.device) if pace.workers is None else pace.workers
         torch.manual_seed(recipe.seed)
         model = make_model(recipe, started=started).to(self.device)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -118,9 +126,8 @@ class Run:
     ) -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
-        A run whose data, device or weights to start from are refused leaves nothing behind; single pictures and masks
-        are read while it trains, and what is wrong with them is told then. Raises `OutputError` where the folder cannot
-        be written.
+        A run whose data, device or weights to start from are refused leaves nothing behind. Pictures and masks are
+        read while it trains; before, at most their sizes. Raises `OutputError` where the folder cannot be written.
         """
         check_sources(recipe)
         if (Path(folder) / "state.pt").exists():
@@ -155,7 +162,11 @@ class Run:
                 f"torchrun --nproc-per-node {self._processes} (here: {self.world_size}); or export its model and train "
                 "on from that"
             )
-        watch = Watch(self)
+        with closing(Watch(self)) as watch:
+            self._train(watch)
+        return self.result()
+
+    def _train(self, watch: Watch) -> None:
         while self.step < self.recipe.num_steps:
             stage, offset = self.recipe.stage_at(self.step)
             first = self.step - offset
@@ -165,22 +176,22 @@ class Run:
                 rate = stage.lr * stage.schedule(self.step - first)
                 report = self._optimise(stream, stage, rate)
                 self.step += 1
-                watch.note(stage, last, rate, report)
+                overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
+                saving = overdue or self.step % self.pace.save_every == 0 or self.step == last
+                watch.note(stage, rate, report, due=saving)
                 if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
                     self.blended[stage.name] = {
                         name: value.to("cpu", copy=True) for name, value in self._weights().items()
                     }
-                overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
-                if overdue or self.step % self.pace.save_every == 0 or self.step == last:
+                if saving:
                     self.save_state()
-        return self.result()
 
     def _batches(self, stage: Stage, first: int) -> Iterator[tuple[Part, ClipBatch]]:
         """The batches of a stage, which began at step `first`, from where the run is on."""
         accumulate, last = self.recipe.accumulate, first + stage.steps
         try:
             feed = Feed(stage, self.recipe.seed, self.folder / "cache", first, self.rank, self.world_size)
-            yield from batches(feed, self.step * accumulate, last * accumulate, self.pace.workers)
+            yield from batches(feed, self.step * accumulate, last * accumulate, self.workers)
         except InputError as error:
             raise InputError(f"{error}. Once that is mended, go on: masklet train resume {self.folder}") from error
 
@@ -189,7 +200,7 @@ class Run:
         return _for_use(self.recipe, self._weights(), self.blended)
 
     def _weights(self) -> dict[str, Tensor]:
-        return self.average.weights if self.average else self.model.state_dict()
+        return self.model.state_dict() | (self.average.weights if self.average else {})
 
     def _optimise(self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> StepReport:
         """One optimiser step over `accumulate` batches."""
@@ -216,12 +227,20 @@ class Run:
 
     def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
         """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""
-        key = (self.recipe.seed, ANNOTATOR_CHANCE, self.rank, self.step * self.recipe.accumulate + turn)
-        generator = np.random.default_rng(key)
-        torch.manual_seed(int(generator.integers(2**63)))
-        with self._gradients_apart(turn):
-            loss, scalars = self.batch_loss(batch, part, stage, generator)
-            (loss / self.recipe.accumulate).backward()
+        number = self.step * self.recipe.accumulate + turn
+        plans = np.random.default_rng((self.recipe.seed, PLAN_CHANCE, number))
+        generator = np.random.default_rng((self.recipe.seed, ANNOTATOR_CHANCE, self.rank, number))
+        try:
+            with self._gradients_apart(turn):
+                loss, scalars = self.batch_loss(batch, part, stage, plans, generator)
+                (loss / self.recipe.accumulate).backward()
+        except RuntimeError as error:
+            if "out of memory" not in str(error):  # as CUDA and MPS call it
+                raise
+            raise MaskletError(
+                f"{self.device} ran out of memory at step {self.step}: take smaller pictures (--image-size) or fewer "
+                f"frames (--frames), or lower clips and objects in {self.folder / 'recipe.json'} and resume"
+            ) from error
         return {"loss": float(loss.detach()), **scalars}
 
     def _gradients_apart(self, turn: int) -> AbstractContextManager[None]:
@@ -232,10 +251,11 @@ class Run:
 
     def _give_up(self, scalars: Scalars, names: list[str]) -> NoReturn:
         """Stop without saving: the batch may already have spoilt the running statistics of batch normalisation."""
+        others = "" if self.world_size == 1 or not math.isfinite(scalars["loss"]) else " (or on another process's)"
         raise DivergedError(
             f"step {self.step}: loss {scalars['loss']:g}, norm of the gradient {scalars['gradient']:g}, on the batch "
-            f"{', '.join(names)}. {self.folder / 'state.pt'} keeps the last good state; look at these data, or lower "
-            "the learning rate in recipe.json, then resume"
+            f"{', '.join(names)}{others}. {self.folder / 'state.pt'} keeps the last good state; look at these data, or "
+            "lower the learning rate in recipe.json, then resume"
         )
 
     def save_state(self) -> None:
@@ -258,7 +278,7 @@ class Run:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, self.folder / "state.pt")
+            _replace(partial, self.folder / "state.pt")
         except (OSError, RuntimeError) as error:  # torch's own, where a disk is full
             raise OutputError(
                 f"cannot write {self.folder / 'state.pt'}: {error}. The one before is kept; make room, then resume"
@@ -266,7 +286,7 @@ class Run:
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._processes = state.get("processes", self.world_size)
-        self.blended = state.get("blended") or {}
+        self.blended = state["blended"]
         self.step = state["step"]
         _load_weights(self.model, state["model"], self.folder)
         self._load_optimiser(state["optimiser"])
@@ -297,8 +317,8 @@ def saved_model(folder: str | os.PathLike[str]) -> tuple[Network, str]:
     """
     folder = Path(folder)
     recipe, state = _read_run(folder)
-    weights = state["average"]["weights"] if state["average"] else state["model"]
-    return _for_use(recipe, weights, state.get("blended") or {}, folder), f"{state['step']} of {recipe.num_steps} steps"
+    weights = state["model"] | (state["average"]["weights"] if state["average"] else {})
+    return _for_use(recipe, weights, state["blended"], folder), f"{state['step']} of {recipe.num_steps} steps"
 
 
 def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -313,20 +333,25 @@ def _read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         raise InputError(f"{path} is damaged, or no state of a run ({type(error).__name__})") from error
     if missing:
         raise InputError(f"{path} is no state of a run: it lacks {', '.join(sorted(missing))}")
-    _check_blended(recipe, state, folder)
+    state["blended"] = _blended(recipe, state, folder)
     return recipe, state
 
 
-def _check_blended(recipe: Recipe, state: dict[str, Any], folder: Path) -> None:
-    """Weights to be blended are kept when their stage ends, which cannot be made up for later."""
+def _blended(recipe: Recipe, state: dict[str, Any], folder: Path) -> dict[str, dict[str, Tensor]]:
+    """The weights to be blended after the stages that have ended; one that was lengthened since has not.
+
+    They are kept when their stage ends. Raises `InputError` for a stage named since, as that cannot be made up for.
+    """
+    kept = state.get("blended") or {}
     ends = accumulate(stage.steps for stage in recipe.stages)
-    for stage, end in zip(recipe.stages, ends):
-        named = stage.name in {share.stage for share in recipe.blended}
-        if named and end <= state["step"] and stage.name not in (state.get("blended") or {}):
+    ended = {stage.name: end for stage, end in zip(recipe.stages, ends) if end <= state["step"]}
+    for name in ended:
+        if name in {share.stage for share in recipe.blended} and name not in kept:
             raise InputError(
-                f"{folder / 'recipe.json'} blends the weights after {stage.name!r}, which had ended, at step {end}, "
+                f"{folder / 'recipe.json'} blends the weights after {name!r}, which had ended, at step {ended[name]}, "
                 "before it was named: they were not kept; leave it out of blended"
             )
+    return {name: weights for name, weights in kept.items() if name in ended}
 
 
 def _for_use(
@@ -392,7 +417,28 @@ def _train_to_file(run: Run) -> Path:
     path = run.folder / "model.safetensors"
     if run.rank == 0:
         save(model, path)
+    if run.world_size > 1:
+        torch.distributed.destroy_process_group()
     return path
+
+
+def _replace(new: Path, path: Path) -> None:
+    for tries_left in reversed(range(REPLACEMENTS)):
+        try:
+            os.replace(new, path)
+            break
+        except PermissionError:
+            if not tries_left:
+                raise
+            time.sleep(REPLACEMENT_SECONDS)
+
+
+def _usual_workers(device: torch.device) -> int:
+    """How many processes prepare batches where nobody says: a GPU would wait for one; on a CPU they take from it."""
+    if device.type == "cpu":
+        return 1
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST_WORKERS, cores))
 
 
 def make_model(recipe: Recipe, *, started: bool) -> Network:
@@ -418,7 +464,10 @@ def _join_processes(device: str) -> tuple[int, int]:
     if "RANK" not in os.environ:
         return 0, 1
     if device.startswith("cuda"):
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
+        own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ['RANK'])}"
+        if device not in ("cuda", own):
+            raise InputError(f"each process takes a GPU of its own: name the device cuda, not {device}")
+        torch.cuda.set_device(choose_device(own))  # what "cuda" means from here on
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from masklet.model.image_encoder import ImageFeatures
 from masklet.train.losses import decoding_loss
 from masklet.train.rollout import Session, SessionPlan, TrainingDecoding, plan_session
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from masklet.data.batches import ClipBatch
-    from masklet.model.image_encoder import ImageFeatures
     from masklet.model.network import Network
     from masklet.train.recipe import Part, Precision, Stage
 
@@ -27,8 +27,8 @@ Scalars = dict[str, float]
 class BatchLoss(nn.Module):
     """The loss of a batch, as a module so that DistributedDataParallel can wrap it.
 
-    checkpointing: encode the pictures again during the backward pass rather than keep every activation. (That moves
-    the running statistics of batch normalisation twice by the same batch.)
+    checkpointing: encode the pictures again during the backward pass, one after the other, rather than keep every
+    activation. (Batch normalisation needs all of them at once, and its running statistics move twice by the batch.)
     """
 
     def __init__(self, model: Network, checkpointing: bool = False, precision: Precision = "float32") -> None:
@@ -36,29 +36,44 @@ class BatchLoss(nn.Module):
         self.model = model
         self.checkpointing = checkpointing
         self.precision = precision
+        self._norms_batches = any(isinstance(module, nn.BatchNorm2d) for module in model.image_encoder.modules())
 
     def forward(
-        self, batch: ClipBatch, part: Part, stage: Stage, generator: np.random.Generator
+        self,
+        batch: ClipBatch,
+        part: Part,
+        stage: Stage,
+        plans: np.random.Generator,
+        generator: np.random.Generator,
     ) -> tuple[Tensor, Scalars]:
-        """The mean over sessions, decodings and objects, and scalars to watch."""
+        """The mean over sessions, decodings and objects, and scalars to watch.
+
+        plans: draws what sessions do, the same in all processes that train together, lest all wait for the one whose
+        sessions happen to be the longest; generator: draws everything else. Source: the official `SAM2Train`.
+        """
         with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self._rollout(batch, part, stage, generator)
+            return self._rollout(batch, part, stage, plans, generator)
 
     def _rollout(
-        self, batch: ClipBatch, part: Part, stage: Stage, generator: np.random.Generator
+        self,
+        batch: ClipBatch,
+        part: Part,
+        stage: Stage,
+        plans: np.random.Generator,
+        generator: np.random.Generator,
     ) -> tuple[Tensor, Scalars]:
         num_frames = batch.pixels.shape[1]
-        features = self._encode(batch.pixels.flatten(0, 1))
+        features = self._encode(batch.normalised().flatten(0, 1))
         losses: list[Tensor] = []
         watched: dict[str, list[Tensor]] = {}
         # Clips with few objects have none for the later sessions: no kind of prompt is to be the first one's for good.
-        turn = int(generator.integers(part.sessions))
+        turn = int(plans.integers(part.sessions))
         for number in range(part.sessions):
+            plan = plan_session(part.annotator, num_frames, plans, (number + turn) % part.sessions, part.sessions)
             clips, objects = session_rows(batch.valid, number, part.sessions)
             if not len(clips):
                 continue
             masks = batch.masks[clips, objects]
-            plan = plan_session(part.annotator, num_frames, generator, (number + turn) % part.sessions, part.sessions)
             views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
             truths = shrink_masks(masks.flatten(0, 1)[:, None], stage.supervision).unflatten(0, masks.shape[:2])
             for decoding in Session(self.model, views, masks, plan, part.annotator, generator).decodings():
@@ -72,7 +87,10 @@ class BatchLoss(nn.Module):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision != "float32"):
             if self.checkpointing:
-                features: ImageFeatures = checkpoint(self.model.encode, pixels, use_reentrant=False)
+                several = (pixels,) if self._norms_batches else pixels.split(1)
+                features = ImageFeatures.join(
+                    [checkpoint(self.model.encode, some, use_reentrant=False) for some in several]
+                )
             else:
                 features = self.model.encode(pixels)
         return features.to(dtype=torch.float32) if self.precision == "bfloat16 encoder" else features

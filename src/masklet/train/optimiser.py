@@ -124,7 +124,9 @@ def _norm_and_bias_names(model: nn.Module) -> set[str]:
 
 
 class MovingAverage:
-    """An exponential moving average of a model's parameters and floating-point buffers.
+    """An exponential moving average of what changes in a model: parameters that are trained, and buffers.
+
+    weights: by their names in the model's state.
 
     Averaged weights are better than the last ones late in training and much worse early on, so the decay starts low
     and rises to `decay` (Polyak & Juditsky, 1992; the ramp is TensorFlow's).
@@ -133,15 +135,19 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.num_updates = 0
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        self.weights = {
+            name: value.detach().clone() for name, value in model.state_dict().items() if name not in frozen
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the weights of `model`."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
-        for name, value in model.state_dict().items():
-            average = self.weights[name]
+        state = model.state_dict()
+        for name, average in self.weights.items():
+            value = state[name]
             if value.is_floating_point():
                 average.lerp_(value, 1 - decay)
             else:
@@ -154,5 +160,5 @@ class MovingAverage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self.num_updates = state["num_updates"]
-        for name, value in state["weights"].items():
-            self.weights[name].copy_(value)
+        for name, average in self.weights.items():
+            average.copy_(state["weights"][name])

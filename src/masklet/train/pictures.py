@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from masklet.io.draw import draw_masks
-from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.ops.resize import resize_bilinear
 from masklet.train.rollout import Annotator, Session, SessionPlan
 
@@ -43,13 +42,13 @@ def _columns(model: Network, batch: ClipBatch, clip: int) -> list[NDArray[np.uin
     truths = masks.transpose(0, 1).cpu().numpy()
     found = np.zeros_like(truths)
     if len(objects):
-        features = model.encode(batch.pixels[clip])
+        features = model.encode(batch.normalised()[clip])
         views = [features.select(torch.full_like(objects, frame)) for frame in range(num_frames)]
         session = Session(model, views, masks, BOXED_ONCE, Annotator(box_jitter=0.0), np.random.default_rng(0))
         for decoding in session.decodings():
             found[decoding.frame] = _at_full_size(decoding.decoded.logits, masks.shape[-1])
     ids = range(1, len(objects) + 1)
-    frames = [_as_picture(pixels) for pixels in batch.pixels[clip]]
+    frames = batch.pixels[clip].permute(0, 2, 3, 1).cpu().numpy()
     return [
         np.concatenate([draw_masks(frame, truths[number], ids), draw_masks(frame, found[number], ids)])
         for number, frame in enumerate(frames)
@@ -58,9 +57,3 @@ def _columns(model: Network, batch: ClipBatch, clip: int) -> list[NDArray[np.uin
 
 def _at_full_size(logits: Tensor, side: int) -> NDArray[np.bool_]:
     return (resize_bilinear(logits, side, side)[:, 0] > 0).cpu().numpy()
-
-
-def _as_picture(pixels: Tensor) -> NDArray[np.uint8]:
-    """Normalised pixels [3 H W] as the picture they came from, uint8 [H W 3]."""
-    rgb = pixels.permute(1, 2, 0).cpu().numpy() * np.array(PIXEL_STD) + np.array(PIXEL_MEAN)
-    return np.clip(rgb * 255, 0, 255).round().astype(np.uint8)

@@ -15,6 +15,7 @@ from masklet.config import ModelConfig
 from masklet.data.synthetic import SceneRange
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
+from masklet.io.documents import read_json
 from masklet.io.sav import Kind
 from masklet.train.losses import LossWeights
 from masklet.train.optimiser import TRUNK, OptimiserConfig, Schedule
@@ -243,13 +244,13 @@ def _check_not_negative(record: object, *names: str) -> None:
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     """Write a recipe as JSON that a person can read and edit."""
-    Path(path).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    Path(path).write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read what `save_recipe` wrote. Raises `InputError` naming the file and the field that does not fit."""
     try:
-        recipe: Recipe = _rebuild(Recipe, json.loads(Path(path).read_text()))
+        recipe: Recipe = _rebuild(Recipe, read_json(Path(path)))
         return recipe
     except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
         raise InputError(f"{path} is not a recipe that this version can read: {error}") from error

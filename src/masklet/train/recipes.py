@@ -12,16 +12,13 @@ from masklet.data.transforms import Augmentation
 from masklet.train.feed import open_bare
 from masklet.train.losses import FROM_SCRATCH
 from masklet.train.optimiser import OptimiserConfig
-from masklet.train.recipe import Part, Recipe, Source, Stage
+from masklet.train.recipe import Part, Precision, Recipe, Source, Stage
 from masklet.train.rollout import Annotator
 
 CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
 FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
 PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, frame_colour=FRAME_COLOUR)
 """The augmentation of clips in the paper and in the official fine-tuning configuration."""
-
-WORTH_PACKING = 4
-"""Stills are packed where they are at most so many times those that are drawn."""
 
 
 def finetune(
@@ -33,6 +30,7 @@ def finetune(
     image_size: int | None = None,
     images: str | os.PathLike[str] | None = None,
     max_stride: int = 4,
+    precision: Precision | None = None,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
 
@@ -42,7 +40,8 @@ def finetune(
     teach a model to expect little motion. The official sizes compute in bfloat16 with their trunk frozen but for
     low-rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, on stills
     as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
-    packed first, unless far more lie there than the run will draw, or close looks need them as they are. Raises
+    packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
+    for bfloat16 with the official sizes, which wants a GPU that computes in it, and float32 with `nano`. Raises
     `InputError` for data that cannot be opened.
     """
     model = config_of(start)
@@ -64,7 +63,7 @@ def finetune(
     source = Source(os.fspath(data), images=pictures, max_stride=max_stride)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
     drawn = steps * accumulate * clips
-    packed = frames == 1 and not model.close_look and len(open_bare(source)) <= WORTH_PACKING * drawn
+    packed = frames == 1 and not model.close_look and len(open_bare(source)) <= drawn
     part = Part(
         (replace(source, cached=packed),),
         clips=clips,
@@ -85,7 +84,7 @@ def finetune(
         start=start,
         lora_rank=0 if small else 8,
         accumulate=accumulate,
-        precision="float32" if small else "bfloat16",
+        precision=precision or ("float32" if small else "bfloat16"),
         checkpointing=not small,
     )
 
@@ -131,6 +130,11 @@ def mose_finetune(
       played backwards, as in the paper;
     - losses are averaged over a clip's decodings, not summed, and the masks of objects that are wrongly taken to be
       absent are compared as they were decoded, not as empty;
+    - every process takes the mean of its own objects, so that in a clip of one object that counts as much as all three
+      of another's, while there every object counts alike over all GPUs;
+    - objects of less than 16 pixels after the augmentation are not prompted, clips of fewer than 8 frames are played to
+      and fro, and an affine map that loses all objects is drawn again, up to four times, where there one that loses any
+      is left out;
     - as in use, an answer that is fed back is clamped to what is sure, and a given mask is remembered from the
       resolution at which the decoder draws;
     - a correction ignores the errors object by object, not for all objects of a click at once, and the scales of the

@@ -47,10 +47,15 @@ class Watch:
         if run.rank == 0:
             _forget(run.folder / "log.jsonl", run.step)
 
-    def note(self, stage: Stage, last: int, rate: float, report: StepReport) -> None:
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self.writer:
+            self.writer.close()
+
+    def note(self, stage: Stage, rate: float, report: StepReport, *, due: bool) -> None:
         """Take down one step; print and write when it is time.
 
-        last: the step that ends the stage, after which is always time.
+        due: it is, since the state is about to be saved, and a run that goes on from there notes nothing again.
         """
         run = self.run
         if run.rank != 0:
@@ -61,7 +66,7 @@ class Watch:
             picture = compare(run.model, report.batch.to(run.device))
             self.writer.add_image("truth above, prediction below", picture, run.step, dataformats="HWC")
         long_since = time.monotonic() - self._since > QUIET_SECONDS
-        if long_since or run.step % run.pace.print_every == 0 or run.step == last:
+        if due or long_since or run.step % run.pace.print_every == 0:
             self._report(stage, rate)
 
     def _report(self, stage: Stage, rate: float) -> None:

@@ -6,15 +6,20 @@ import glob
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from masklet.data.clips import Clip
 from masklet.data.reading import read_index_mask
 from masklet.errors import InputError
+from masklet.io.formats.folders import picture_size
 from masklet.io.images import IMAGE_SUFFIXES, read_image
 from masklet.types import Size
 
 SPLIT_FOLDERS = ("images", "masks")
 """Names of the two folders where pictures and masks lie apart."""
+
+MOST_PROBLEMS = 5
+"""Pairs that do not fit together are named up to so many."""
 
 MASK_SUFFIXES = frozenset((".png",))
 """Files that count as index masks, whatever the case of their letters."""
@@ -36,6 +41,20 @@ class PairFolder:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def check(self) -> None:
+        """Raise `InputError` naming the pairs that do not fit together as far as the first bytes of each file tell."""
+        problems = []
+        for picture, mask in self.pairs:
+            try:
+                size = picture_size(picture)
+                if not _is_index_mask(mask, size):
+                    read_index_mask(mask, size)  # which tells why
+            except InputError as error:
+                problems.append(str(error))
+        if problems:
+            more = f"\nand {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+            raise InputError("\n".join(problems[:MOST_PROBLEMS]) + more)
+
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
         check_still(num_frames, self.folder)
@@ -43,6 +62,15 @@ class PairFolder:
         frame = read_image(picture_path)
         mask = read_index_mask(mask_path, Size(*frame.shape[:2]))
         return Clip(frame[None], mask[None], str(picture_path))
+
+
+def _is_index_mask(path: Path, size: Size) -> bool:
+    """Whether that is a picture of whole numbers of that size, by its header."""
+    try:
+        with Image.open(path) as image:
+            return image.size == (size.width, size.height) and (image.mode in "1PL" or image.mode.startswith("I"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def check_still(num_frames: int, folder: Path) -> None:
