@@ -151,6 +151,7 @@ def test_artwork_is_what_is_opaque(tmp_path, generator):
     (tmp_path / "deep").mkdir()
     drawing = np.zeros((60, 100, 4), np.uint8)
     drawing[10:40, 20:70] = (200, 30, 30, 255)
+    drawing[10, 20:70, 3] = 140
     Image.fromarray(drawing).save(tmp_path / "deep" / "a.png")
     lines = np.zeros((60, 100, 4), np.uint8)
     lines[:, ::20] = lines[::20] = 255
@@ -162,6 +163,7 @@ def test_artwork_is_what_is_opaque(tmp_path, generator):
     assert len(dataset) == 2
     clip, strokes = (dataset.clip(number, generator, 1) for number in (0, 1))
     assert (clip.masks == 1).sum() == 30 * 50
+    assert (clip.frames[clip.masks == 1] == (200, 30, 30)).all(), "soft edges hold nothing of the ground"
     assert not clip.masks[0, [0, -1]].any()
     assert (clip.frames[clip.masks > 0] == (200, 30, 30)).all()
     assert strokes.object_ids == ()

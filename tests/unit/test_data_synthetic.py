@@ -523,5 +523,11 @@ def test_glyphs_are_coloured_cut_outs():
     sprites = [glyphs.sprite(np.random.default_rng(seed)) for seed in range(8)]
     assert all((sprite.alpha > 127).mean() > 0.1 for sprite in sprites)
     assert len({sprite.colour.tobytes() for sprite in sprites}) > 5
+    for sprite in sprites:
+        solid = (sprite.alpha > 250).astype(np.uint8)
+        edge = (sprite.alpha > 127) & (sprite.alpha < 200) & (cv2.dilate(solid, np.ones((3, 3))) > 0)
+        total, number = cv2.blur(sprite.colour * solid[..., None].astype(float), (3, 3)), cv2.blur(solid * 1.0, (3, 3))
+        beside = total[edge] / number[edge, None]
+        assert sprite.colour[edge].mean() > 0.8 * beside.mean(), "edges are as bright as what they border"
     again = pickle.loads(pickle.dumps(glyphs)).sprite(np.random.default_rng(3))
     assert (again.colour == sprites[3].colour).all()

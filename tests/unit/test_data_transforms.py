@@ -7,7 +7,7 @@ import torch
 
 from masklet.data.clips import Clip
 from masklet.data.colours import ColourChange, ColourJitter
-from masklet.data.transforms import Augmentation, cut_around_object, squash
+from masklet.data.transforms import Augmentation, squash, window_on_object
 from masklet.errors import InputError
 from masklet.ops.pixels import PIXEL_MEAN, PIXEL_STD
 from masklet.predict.pixels import picture_pixels
@@ -146,14 +146,26 @@ def test_clips_and_pictures_without_objects_are_not_cut():
     assert np.array_equal(augmented[0].frames, augmented[1].frames)
     still = discs(90, 160)
     empty = Clip(still.frames, np.zeros_like(still.masks), "empty")
-    assert cut_around_object(empty, np.random.default_rng(0)) is empty
+    assert window_on_object(empty, np.random.default_rng(0)) is None
 
 
 def test_a_speck_is_cut_out_with_its_surroundings():
     masks = np.zeros((1, 100, 100), np.uint8)
     masks[0, 50:52, 50:52] = 1
-    cut = cut_around_object(Clip(np.zeros((1, 100, 100, 3), np.uint8), masks, "speck"), np.random.default_rng(0))
-    assert 48 <= min(cut.size) <= max(cut.size) <= 50
+    window = window_on_object(Clip(np.zeros((1, 100, 100, 3), np.uint8), masks, "speck"), np.random.default_rng(0))
+    assert 48 <= min(window.size) <= max(window.size) <= 50
+
+
+def test_a_close_look_that_is_turned_shows_the_picture_around_it_and_no_padding():
+    """As a close look has it in use, which is cut from the picture."""
+    masks = np.zeros((1, 300, 300), np.uint8)
+    masks[0, 140:160, 140:160] = 1
+    clip = Clip(np.full((1, 300, 300, 3), 250, np.uint8), masks, "middle")
+    turned = Augmentation(64, degrees=40, shear=8, stretch=1.3, close=1.0)
+    for seed in range(30):
+        shown = turned(clip, np.random.default_rng(seed))
+        assert shown.frames.min() == 250
+        assert 0.1 < (shown.masks == 1).mean() < 0.9
 
 
 def test_sixteen_bit_masks_keep_their_numbers():

@@ -7,7 +7,7 @@ handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,8 @@ from masklet.ops.boxes import mask_boxes
 from masklet.types import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 PADDING = (124, 116, 104)
@@ -29,6 +31,9 @@ CLOSE_MARGIN, CLOSE_SHIFT, CLOSE_SIDE = (1.2, 2.2), 0.2, 48
 side in pixels."""
 CLOSE_CROP = (0.9, 1.1)
 """What takes the place of `crop` on such a window."""
+
+BEYOND_WINDOW = 0.5
+"""What is kept around a window while it is varied, as a share of its sides: more than turning and leaning need."""
 
 WORTH_AVERAGING = 1.25
 """A picture that shrinks by less is sampled bilinearly as it is, which aliases little."""
@@ -73,7 +78,8 @@ class Augmentation:
     def __call__(self, clip: Clip, generator: np.random.Generator) -> Clip:
         """`clip` varied, at `size` x `size`. Objects cropped away keep their number and simply do not appear."""
         if self.close and len(clip.frames) == 1 and generator.random() < self.close:
-            warped = replace(self, crop=CLOSE_CROP)._vary_geometry(cut_around_object(clip, generator), generator)
+            window = window_on_object(clip, generator)
+            warped = replace(self, crop=CLOSE_CROP)._vary_geometry(clip, generator, window)
         else:
             warped = self._vary_geometry(clip, generator)
         frames = self.clip_colour.draw(generator).apply(warped.frames)
@@ -81,12 +87,17 @@ class Augmentation:
             frames = np.stack([self.frame_colour.draw(generator).apply(frame) for frame in frames])
         return Clip(frames, warped.masks, clip.name)
 
-    def _vary_geometry(self, clip: Clip, generator: np.random.Generator) -> Clip:
+    def _vary_geometry(self, clip: Clip, generator: np.random.Generator, window: Window | None = None) -> Clip:
+        """Where a turned or shrunk window shows what is beyond it, that is the picture, as far as it goes."""
+        window = window or Window(0, 0, *clip.size)
+        near = window.grown(BEYOND_WINDOW, clip.size)
+        seen = near.cut(clip)
+        shift = np.array([[1, 0, window.x - near.x], [0, 1, window.y - near.y], [0, 0, 1]])
         for _ in range(GEOMETRY_ATTEMPTS):
-            warped = warp_clip(clip, self.draw_matrix(clip.size, generator), self.size)
+            warped = warp_clip(seen, shift @ self.draw_matrix(window.size, generator), self.size)
             if len(objects_to_prompt(warped, self.min_area)) or not clip.masks[0].any():
                 return warped
-        return squash(clip, self.size)
+        return squash(window.cut(clip), self.size)
 
     def draw_matrix(self, size: Size, generator: np.random.Generator) -> NDArray[np.float64]:
         """A random affine map [3 3] from the square result to a picture of `size`, in pixels whose centres are .5.
@@ -113,18 +124,49 @@ class Augmentation:
         return to_picture @ in_square @ np.diag([1 / self.size, 1 / self.size, 1.0])
 
 
-def cut_around_object(clip: Clip, generator: np.random.Generator) -> Clip:
-    """A square window around one object of the first frame, or the whole clip where that shows none."""
+class Window(NamedTuple):
+    """A part of a picture, in pixels from its upper left corner."""
+
+    x: int
+    y: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> Size:
+        return Size(self.height, self.width)
+
+    def grown(self, share: float, size: Size) -> Window:
+        """The window with that share of its sides more on all sides, as far as a picture of `size` goes."""
+        return Window.between(
+            (self.x - share * self.width, self.y - share * self.height),
+            (self.x + (1 + share) * self.width, self.y + (1 + share) * self.height),
+            size,
+        )
+
+    @staticmethod
+    def between(low: Sequence[float], high: Sequence[float], size: Size) -> Window:
+        """The pixels of a picture of `size` from (x, y) `low` to `high`."""
+        left, top = (max(0, int(place)) for place in low)
+        right, bottom = (min(most, int(np.ceil(place))) for place, most in zip(high, (size.width, size.height)))
+        return Window(left, top, bottom - top, right - left)
+
+    def cut(self, clip: Clip) -> Clip:
+        part = np.s_[:, self.y : self.y + self.height, self.x : self.x + self.width]
+        return Clip(clip.frames[part], clip.masks[part], clip.name)
+
+
+def window_on_object(clip: Clip, generator: np.random.Generator) -> Window | None:
+    """A square window around one object of the first frame, cut off at the picture's edge; None if that shows none."""
     areas = np.bincount(clip.masks[0].ravel())[1:]
     numbers = np.flatnonzero(areas) + 1
     if not len(numbers):
-        return clip
+        return None
     x0, y0, x1, y1 = mask_boxes(clip.masks[0] == generator.choice(numbers))
     longer = max(x1 - x0, y1 - y0)
     half = max(generator.uniform(*CLOSE_MARGIN) * longer, CLOSE_SIDE) / 2
-    x, y = np.array([x0 + x1, y0 + y1]) / 2 + generator.uniform(-CLOSE_SHIFT, CLOSE_SHIFT, 2) * longer
-    window = np.s_[:, max(0, int(y - half)) : int(np.ceil(y + half)), max(0, int(x - half)) : int(np.ceil(x + half))]
-    return Clip(clip.frames[window], clip.masks[window], clip.name)
+    middle = np.array([x0 + x1, y0 + y1]) / 2 + generator.uniform(-CLOSE_SHIFT, CLOSE_SHIFT, 2) * longer
+    return Window.between(middle - half, middle + half, clip.size)
 
 
 def warp_clip(clip: Clip, matrix: NDArray[np.float64], size: int) -> Clip:

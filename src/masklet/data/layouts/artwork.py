@@ -26,7 +26,8 @@ MIN_FILLED = 0.15
 BORDER = 0.08
 """Room around the drawing, as a share of its longer side, so that it counts as a whole object."""
 
-GROUND = 127
+GROUND, OPAQUE = 127, 127
+"""The grey that drawings stand on, and the alpha above which a pixel is the object's."""
 
 
 class ArtworkFolder:
@@ -56,7 +57,8 @@ class ArtworkFolder:
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"cannot read {path} as a picture: {error}") from error
         rgba = framed(rgba)
-        alpha = rgba[..., 3:].astype(np.float32) / 255
+        # What counts as the object keeps its own colours to the last pixel: things are cut out and put elsewhere.
+        alpha = np.where(rgba[..., 3:] > OPAQUE, 1, rgba[..., 3:].astype(np.float32) / 255)
         frame = (rgba[..., :3] * alpha + GROUND * (1 - alpha)).astype(np.uint8)
         return Clip(frame[None], object_mask(rgba)[None], str(path))
 
@@ -75,7 +77,7 @@ def is_artwork(path: Path) -> bool:
 
 def framed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The opaque part of a drawing with a little room around it."""
-    rows, columns = (np.flatnonzero((rgba[..., 3] > 127).any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((rgba[..., 3] > OPAQUE).any(axis)) for axis in (1, 0))
     if len(rows):
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     room = int(BORDER * max(rgba.shape[:2])) + 1
@@ -84,5 +86,5 @@ def framed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def object_mask(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [h w], 1 where a framed drawing [h w 4] is opaque; 0 all over for a line drawing."""
-    mask = (rgba[..., 3] > 127).astype(np.uint8)
+    mask = (rgba[..., 3] > OPAQUE).astype(np.uint8)
     return mask if mask.mean() >= MIN_FILLED else np.zeros_like(mask)

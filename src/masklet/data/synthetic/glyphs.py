@@ -76,4 +76,7 @@ class Glyphs:
         opaque = glyph[..., 3] > 127
         if opaque.mean() < MIN_OPAQUE or not glyph[opaque][:, :3].any():
             return None
-        return Sprite(np.ascontiguousarray(glyph[..., :3]), np.ascontiguousarray(glyph[..., 3]))
+        alpha = np.ascontiguousarray(glyph[..., 3])
+        # Pillow pastes what colours fonts hold onto clear black, so that they come darker the clearer they are.
+        colour = np.minimum(glyph[..., :3] * (255 / np.maximum(alpha, 1))[..., None], 255).round().astype(np.uint8)
+        return Sprite(colour, alpha)
