@@ -34,8 +34,8 @@ def main() -> None:
     # A click that says "not here" on the last frame; what it changes holds when the clip is tracked again.
     x0, y0, _, _ = last.boxes[0]
     session.add(1, frame=last.frame, points=[(x0, y0)], labels=[0])
-    corrected = [masks for masks in session.propagate(direction="backward") if 1 in masks.object_ids]
-    print(f"corrected on frame {last.frame}; tracked back over {len(corrected)} frames")
+    num_frames = sum(1 in masks.object_ids for masks in session.propagate(direction="backward"))
+    print(f"corrected on frame {last.frame}; tracked back over {num_frames} frames")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
-from masklet.errors import CheckpointError, DeviceError, InputError, OutputError
+from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, OutputError
 from masklet.model.network import Network
 
 if TYPE_CHECKING:
@@ -104,19 +105,27 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU. Raises `DeviceError`."""
     if device is None:
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            try:
+                return _tried(torch.device("cuda"))
+            except RuntimeError as error:  # an old card, for which this PyTorch has no kernels
+                warnings.warn(f"going on without CUDA, which fails: {_first_line(error)}", MaskletWarning, stacklevel=3)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise DeviceError(f"unknown device {str(device)!r}; there are cpu, cuda (or cuda:1, ...) and mps") from error
     try:
-        torch.empty(0, device=chosen)
+        return _tried(chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         message = f"device {str(device)!r} is not available here ({reason}); 'cpu' always is"
         raise DeviceError(message) from error
-    return chosen
+
+
+def _tried(device: torch.device) -> torch.device:
+    """The device, once it has computed something. Raises what PyTorch does where it cannot."""
+    torch.zeros(1, device=device).add_(1)
+    return device
 
 
 def find_checkpoint(name_or_path: str | PathLike[str]) -> Path:
@@ -169,7 +178,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None
 
     try:
         with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            # Copies: Windows neither replaces nor deletes a file while something is mapped from it.
+            state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); fetch it again") from error

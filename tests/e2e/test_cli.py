@@ -264,6 +264,15 @@ def test_models_lists_every_name_and_where_it_is(capsys) -> None:
     assert "in the package" in lines[0]
 
 
+def test_memory_that_runs_out_is_one_line(picture, capsys, monkeypatch) -> None:
+    def out_of_memory(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr("masklet.predict.record.segment_to_folder", out_of_memory)
+    assert run("segment", picture, "--point", "1,1") == 1
+    assert "ran out of memory: a smaller --image-size or model takes less" in capsys.readouterr().err
+
+
 def test_help_and_no_arguments_load_no_torch() -> None:
     code = "import sys; from masklet.cli import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
     done = subprocess.run(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ import pytest
 from PIL import Image
 
 from masklet.cli import main
+from masklet.eval.image import ImageRun
+from masklet.eval.running import ModelChoice
 from masklet.io.palette import read_index_png, write_index_png
 
 from .tiny_model import save_tiny_model
@@ -277,6 +280,11 @@ def test_pictures_that_were_added_are_measured_and_none_twice(model, tmp_path):
         assert run("image", "--data", data, *common, "--out", tmp_path / "out") == 0
     rows = [row["name"] for row in figures(tmp_path / "out")["rows"]]
     assert rows == ["a.jpg/1", "b.jpg/1", "c.jpg/1", "d.jpg/1"]
+    measured = ImageRun(data, ModelChoice(str(model)))
+    stamp = measured.state("0")
+    for name in (".DS_Store", "Thumbs.db"):  # which macOS and Windows leave in folders that are looked at
+        (data / name).touch()
+    assert replace(measured).state("0") == stamp
 
 
 def test_objects_that_overlap_all_count(model, tmp_path):

@@ -10,6 +10,7 @@ import torch
 
 from masklet.errors import DeviceError
 from masklet.model.compiled import compile_model
+from masklet.model.network import Network
 from masklet.predict.video import VideoSession
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_clip, tiny_model
 
@@ -52,6 +53,13 @@ def test_compiled_tracking_is_the_same_and_settles(config, compared):
     track(compiled, clip)
     assert counters["stats"]["unique_graphs"] == graphs, "a second clip compiled something anew"
     assert graphs < len(clip)
+
+
+def test_without_triton_there_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr("masklet.model.compiled.find_spec", lambda name: None)
+    monkeypatch.setattr(Network, "device", torch.device("cuda"))
+    with pytest.raises(DeviceError, match="needs Triton"):
+        compile_model(tiny_model())
 
 
 def test_without_a_compiler_there_is_a_clear_error(monkeypatch):

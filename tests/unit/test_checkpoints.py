@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from masklet import checkpoints
 from masklet.checkpoints import HUB_FILES, choose_device, load, recognise, save
 from masklet.config import CONFIGS, HieraConfig
-from masklet.errors import CheckpointError, DeviceError, InputError, OutputError
+from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, OutputError
 from masklet.model.network import Network
 from tiny import TINY_CONVNET, TINY_HIERA, tiny_model
 
@@ -191,6 +192,32 @@ def test_an_absent_device_is_an_error():
             choose_device("cuda")
     with pytest.raises(DeviceError, match="'toaster'"):
         choose_device("toaster")
+
+
+def test_a_gpu_that_cannot_compute_is_passed_over_with_a_word_unless_it_was_named(monkeypatch):
+    def without_kernels(*shape, device):
+        if torch.device(device).type == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+        return torch.ones(*shape)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", without_kernels)
+    with pytest.warns(MaskletWarning, match="going on without CUDA, which fails: CUDA error: no kernel image"):
+        assert choose_device().type in ("cpu", "mps")
+    with pytest.raises(DeviceError, match=r"'cuda' is not available here \(CUDA error"):
+        choose_device("cuda")
+
+
+def test_nothing_stays_mapped_from_a_file_that_was_loaded(tmp_path):
+    """Windows neither replaces nor deletes one that is."""
+    path = tmp_path / "model.safetensors"
+    save(tiny_model(), path)
+    model = load(path, device="cpu")
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("what a process maps is known on Linux")
+    assert path.name not in maps.read_text()
+    save(model, path)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

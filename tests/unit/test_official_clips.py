@@ -68,6 +68,9 @@ def test_a_video_may_be_given_as_bytes(tmp_path):
     clip = official_clip(path.read_bytes())
     assert len(clip) == 6
     np.testing.assert_array_equal(clip[5], list(official_clip(path.read_bytes()))[5])
+    clip.close()
+    clip._cache.clear()
+    assert clip[2].shape == clip[5].shape, "one that was closed opens again where it is asked for more"
     copied = Path(clip.name)
     assert copied.exists()
     del clip

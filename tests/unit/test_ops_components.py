@@ -32,6 +32,12 @@ def test_regions_above_the_limit_stay_and_diagonal_pixels_count_together() -> No
     assert torch.equal(fill_holes_and_specks(logits, hole_area=0, speck_area=1), logits)
 
 
+def test_masks_without_holes_or_specks_are_handed_back() -> None:
+    logits = torch.full((2, 8, 8), -1.0)
+    logits[0, 2:6, 2:6] = 1.0
+    assert fill_holes_and_specks(logits, hole_area=4, speck_area=4) is logits
+
+
 def test_an_area_of_zero_is_off_and_nothing_is_changed_in_place() -> None:
     logits = _ring_and_speck()
     before = logits.clone()

@@ -64,11 +64,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     warnings.formatwarning = _format_warning
     with suppress(ValueError):  # only the main thread has signals
         signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(sys.stdout, "reconfigure"):  # a file's or pipe's encoding on Windows lacks most of Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name="masklet")
+        app(arguments, prog_name="masklet", windows_expand_args=False)  # globs are ours to expand
     except MaskletError as error:
         _complain(str(error))
         sys.exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):  # as CUDA and MPS call it
+            raise
+        _complain("the device ran out of memory: a smaller --image-size or model takes less, --device cpu has more")
+        sys.exit(EXIT_FAILURE)
     except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)

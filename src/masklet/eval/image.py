@@ -94,7 +94,7 @@ class ImageRun(ModelMeasure):
         """Of every file that the data may be read from."""
         folders = [place for place in (self.data, self.images) if place is not None]
         files = [file for place in folders for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-        return stamp_of(file for file in files if file.is_file())
+        return stamp_of(file for file in files if file.is_file() and not _is_a_systems_own(file))
 
     @property
     def _dataset(self) -> ClipDataset:
@@ -201,3 +201,8 @@ def _column(number: int) -> str:
 
 def _figures(record: dict[str, Any]) -> dict[str, float]:
     return {"box": record["box"]} | {_column(number): iou for number, iou in enumerate(record["clicks"], 1)}
+
+
+def _is_a_systems_own(file: Path) -> bool:
+    """Whether a file is what macOS or Windows leave in folders that are looked at."""
+    return file.name.startswith(".") or file.name in ("Thumbs.db", "desktop.ini")

@@ -56,7 +56,7 @@ def pack_submission(data: Dataset, predicted: Path, path: Path) -> int:
     if problems:
         raise InputError(f"{predicted} cannot be sent, it has {len(problems)} problems; the first: {problems[0]}")
     folder = ZIP_FOLDERS.get(data.layout, "")
-    files = [file for clip in data.clips for file in sorted((predicted / clip.name).rglob("*.png"))]
+    files = [file for clip in data.clips for file in sorted((predicted / clip.name).rglob("[!.]*.png"))]
     make_folder(path.parent)
     try:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from masklet import __version__
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.eval.layouts import Counting, Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
@@ -72,11 +73,11 @@ class MaskScores(Measure):
 
     def state(self, item: str) -> str:
         """What tells whether an item's predictions were made anew, or its truth."""
-        return stamp_of(sorted(self.folder(item).rglob("*.png"))) + self.truth.clip(item).stamp
+        return stamp_of(sorted(self.folder(item).rglob("[!.]*.png"))) + self.truth.clip(item).stamp
 
     def folder(self, clip: str) -> Path:
         """Where the predictions for a clip are."""
-        direct = len(self.truth.clips) == 1 and any(self.predicted.glob("*.png"))
+        direct = len(self.truth.clips) == 1 and any(self.predicted.glob("[!.]*.png"))
         return self.predicted if direct else self.predicted / clip
 
     def __call__(self, item: str) -> dict[str, Any]:
@@ -139,8 +140,14 @@ class VosRun(ModelMeasure):
         partial = make_folder(folder.with_name(f".{item}.part"))
         with self.model.loaded() as model:
             track_clip(model, clip, objects, self.prompt, partial, layered=self.data.layout == "sav")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except OSError as error:  # Windows keeps what another program has open
+            raise OutputError(
+                f"cannot replace {folder}: {error.strerror or error}; the masks are in {partial}"
+            ) from error
         return self.scores(item) if clip.has_truth else {"objects": [], "left_out": []}
 
 
@@ -231,11 +238,11 @@ def _paths(folder: Path, clip: AnnotatedClip, frame: int, layered: bool) -> list
 
 
 def _write_index(folder: Path, clip: AnnotatedClip, result: FrameMasks) -> None:
-    logits = result.logits.float().cpu().numpy()
-    index = np.zeros(logits.shape[1:], np.uint16)
-    if len(logits):
-        winners = np.array(result.object_ids, np.uint16)[logits.argmax(0)]
-        index = np.where(logits.max(0) > 0, winners, index)
+    index = np.zeros(result.logits.shape[1:], np.uint16)
+    if len(result.logits):
+        highest, rows = result.logits.max(0)
+        winners = np.array(result.object_ids, np.uint16)[rows.to(torch.int16).cpu().numpy()]
+        index = np.where((highest > 0).cpu().numpy(), winners, index)
     if isinstance(clip, IndexClip) and clip.single:
         index = np.where(index > 0, WHOLE, index)
     write_index_png(folder / f"{clip.names[result.frame]}.png", index)

@@ -15,7 +15,7 @@ from masklet.io.video_index import VideoIndex, decode_stream, index_video, video
 from masklet.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -49,6 +49,11 @@ class VideoFile(FrameSource):
         """Frames the file should have: those past a break count too, and raise `BrokenVideo` when read."""
         return self._index.num_frames
 
+    def close(self) -> None:
+        """Let go of the file, which Windows does not delete or rename before; frames read later open it again."""
+        self._frames.close()
+        self._next = -1
+
     def time(self, number: int) -> float | None:
         return None if self._times is None else self._times[number]
 
@@ -80,7 +85,7 @@ class VideoFile(FrameSource):
         raise BrokenVideo(self.name, min(last, number - 1), reason)
 
 
-def _decode_from(path: str, index: VideoIndex, start: int) -> Iterator[tuple[int, av.VideoFrame]]:
+def _decode_from(path: str, index: VideoIndex, start: int) -> Generator[tuple[int, av.VideoFrame], None, None]:
     """Frames and their numbers in order, from number `start`, which must be among the index's starts."""
     frames = _decode(path, index, start)
     first = next(frames, None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
+from importlib.util import find_spec
 from typing import TypeVar
 
 import torch
 
-from masklet.errors import DeviceError
+from masklet.errors import DeviceError, MaskletWarning
 from masklet.model.network import Network
 
 CPP_COMPILERS = {"darwin": "clang++", "win32": "cl"}
@@ -24,10 +26,21 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
 
     Results stay the same but for rounding. The first frames are slow, as each verb is compiled when first called;
     the number of memories and of objects may vary afterwards without compiling again. Raises `DeviceError` where the
-    device is a CPU and there is no C++ compiler.
+    device is a CPU and there is no C++ compiler, or a CUDA GPU and there is no Triton.
     """
     if model.device.type == "cpu":
         _require_cpp_compiler()
+    elif model.device.type == "cuda" and find_spec("triton") is None:
+        raise DeviceError(
+            "compiling for CUDA needs Triton, which PyTorch for Windows comes without: pip install triton-windows, or "
+            "track without compiling: the results are the same"
+        )
+    elif model.device.type == "mps":
+        warnings.warn(
+            "PyTorch's compiler for Apple's GPUs has given wrong results: compare some with those without compiling",
+            MaskletWarning,
+            stacklevel=2,
+        )
     model.encode = torch.compile(model.encode)  # type: ignore[method-assign]
     # Memories fill up over the first sixteen frames and objects come and go: those sizes become symbols when they are
     # first seen to change, all others stay numbers.

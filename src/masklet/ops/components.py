@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -27,9 +29,8 @@ def fill_holes_and_specks(
     if (hole_area <= 0 and speck_area <= 0) or not logits.numel():
         return logits
     inside = (logits > 0).cpu().numpy().reshape(-1, *logits.shape[-2:])
-    holes = _like(logits, np.stack([small_regions(~mask, hole_area) for mask in inside]))
-    specks = _like(logits, np.stack([small_regions(mask, speck_area, keep_largest) for mask in inside]))
-    return logits.masked_fill(holes, fill).masked_fill(specks, -fill)
+    filled = _fill(logits, [small_regions(~mask, hole_area) for mask in inside], fill)
+    return _fill(filled, [small_regions(mask, speck_area, keep_largest) for mask in inside], -fill)
 
 
 def small_regions(mask: NDArray[np.bool_], max_area: int, keep_largest: bool = False) -> NDArray[np.bool_]:
@@ -44,5 +45,8 @@ def small_regions(mask: NDArray[np.bool_], max_area: int, keep_largest: bool = F
     return small[labels]
 
 
-def _like(logits: torch.Tensor, regions: NDArray[np.bool_]) -> torch.Tensor:
-    return torch.from_numpy(regions).reshape(logits.shape).to(logits.device)
+def _fill(logits: torch.Tensor, regions: Sequence[NDArray[np.bool_]], value: float) -> torch.Tensor:
+    if not any(region.any() for region in regions):  # which spares a copy to the device
+        return logits
+    where = torch.from_numpy(np.stack(regions)).reshape(logits.shape)
+    return logits.masked_fill(where.to(logits.device), value)

@@ -71,8 +71,10 @@ class ImageEmbedding:
         try:
             with safe_open(Path(path), framework="pt") as file:
                 notes = file.metadata() or {}
-                features = ImageFeatures(*(file.get_tensor(name) for name in ("stride4", "stride8", "stride16")))
-                picture = file.get_tensor("picture").numpy() if "picture" in file.keys() else None  # noqa: SIM118
+                # Copies: Windows neither replaces nor deletes a file while something is mapped from it.
+                maps = (file.get_tensor(name).clone() for name in ("stride4", "stride8", "stride16"))
+                features = ImageFeatures(*maps)
+                picture = file.get_tensor("picture").clone().numpy() if "picture" in file.keys() else None  # noqa: SIM118
             size = Size(int(notes["height"]), int(notes["width"]))
             return ImageEmbedding(size, features, notes["model"], notes["weights"], picture)
         except KeyError as error:

@@ -193,6 +193,7 @@ class MaskFinder:
         areas = mask_areas(masks)
         boxes = mask_boxes(masks) + np.array((crop.x0, crop.y0) * 2)
         cut = touches_cut(_between_centres(boxes), crop, view.size)
+        scores = stability.tolist()
         for number, index in enumerate(stable.tolist()):
             if areas[number] < options.min_area or cut[number]:
                 continue
@@ -205,7 +206,7 @@ class MaskFinder:
                 area=int(areas[number]),
                 box=(x0, y0, x1, y1),
                 iou=iou[index],
-                stability=float(stability[index]),
+                stability=scores[index],
                 point=(x + crop.x0, y + crop.y0),
                 crop=crop,
             )

@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,8 @@ def track_to_folder(
     spare_source(source, folder / OVERLAY, folder / MASKS)
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
     frames = open_frames(source, revisit=not in_passing, value_range=value_range)
+    if direction == "both":  # every frame's memories would fill a GPU in the end
+        policy = replace(policy, offload=True)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
     for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
         placed.prompt.check_within(session.size)

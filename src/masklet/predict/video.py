@@ -42,6 +42,9 @@ Keep = Literal["all", "window"]
 MAX_CACHED_FEATURES = 4
 MAX_OBJECTS_IN_STEP = 16
 """More objects than this are decoded in several batches, which bounds the memory one frame takes."""
+MAX_MAPS_IN_STEP_ON_MPS = 16
+"""Attention on Apple's GPUs holds all its scores at once, 64 MB for each memory that an object of an official model
+recalls, and Metal ends the process where they come to 4 GB."""
 
 
 class VideoSession:
@@ -271,8 +274,14 @@ class VideoSession:
 
         for _, alike in groupby(sorted(planned, key=shape), key=shape):
             members = list(alike)
-            for begin in range(0, len(members), MAX_OBJECTS_IN_STEP):
-                yield members[begin : begin + MAX_OBJECTS_IN_STEP]
+            step = self._objects_in_step(len(members[0][1].maps))
+            for begin in range(0, len(members), step):
+                yield members[begin : begin + step]
+
+    def _objects_in_step(self, num_maps: int) -> int:
+        if self.model.device.type != "mps":
+            return MAX_OBJECTS_IN_STEP
+        return max(1, min(MAX_OBJECTS_IN_STEP, MAX_MAPS_IN_STEP_ON_MPS // max(1, num_maps)))
 
     def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
         """Decode a prompt; a given mask is adopted, whatever is remembered."""

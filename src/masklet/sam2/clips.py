@@ -78,3 +78,8 @@ class VideoInMemory(VideoFile):
         path = Path(folder, "video")
         path.write_bytes(data)
         super().__init__(path)
+
+    def __del__(self) -> None:
+        """Before the file goes, as Windows removes none that is open."""
+        if hasattr(self, "_frames"):
+            self.close()
