@@ -20,10 +20,11 @@ from masklet.train.loop import Pace, begin
 from masklet.train.recipe import Recipe
 
 
-def mixed(pictures: Path, clips: Path, model: str, steps: int) -> Recipe:
+def mixed(pictures: Path, clips: Path, model: str, steps: int, device: str) -> Recipe:
     """Two batches of pictures to each of clips, which are learned from in runs of four frames."""
     of_pictures, of_clips = (
-        recipes.finetune(data, model, steps=steps, frames=frames) for data, frames in ((pictures, 1), (clips, 4))
+        recipes.finetune(data, model, steps=steps, frames=frames, precision=recipes.precision_on(device))
+        for data, frames in ((pictures, 1), (clips, 4))
     )
     (stills,), (tracked,) = (recipe.stages[0].parts for recipe in (of_pictures, of_clips))
     # `sources` of a part may list several folders: Source(path, weight=...) says how often one is drawn from.
@@ -46,7 +47,8 @@ def main() -> None:
     options = parser.parse_args()
 
     # The recipe is kept with the run, which may be gone on with from another folder: hence whole paths.
-    recipe = mixed(options.pictures.resolve(), options.clips.resolve(), options.model, options.steps)
+    folders = options.pictures.resolve(), options.clips.resolve()
+    recipe = mixed(*folders, options.model, options.steps, options.device)
     trained = begin(recipe, options.out, Pace(save_every=100), options.device)
 
     predictor = masklet.ImagePredictor(masklet.load(trained))

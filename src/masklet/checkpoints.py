@@ -102,12 +102,17 @@ def expect_model(model: object) -> None:
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU. Raises `DeviceError`."""
+    """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU.
+
+    Warns of a GPU that this PyTorch has no kernels for, and goes on without. Raises `DeviceError`.
+    """
     if device is None:
         if torch.cuda.is_available():
             try:
                 return _tried(torch.device("cuda"))
-            except RuntimeError as error:  # an old card, for which this PyTorch has no kernels
+            except RuntimeError as error:
+                if "no kernel image" not in str(error):  # as for a card that is too old
+                    raise DeviceError(f"CUDA is there and fails ({_first_line(error)}); 'cpu' always works") from error
                 warnings.warn(f"going on without CUDA, which fails: {_first_line(error)}", MaskletWarning, stacklevel=3)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:

@@ -20,7 +20,7 @@ class PromptError(InputError):
 
 
 class BrokenVideo(InputError):
-    """A video that breaks off or is damaged: `frame` is the number of the last good frame, -1 if there is none."""
+    """A video, `name`, that breaks off or is damaged for a `reason` after `frame`, the last good one, -1 for none."""
 
     def __init__(self, name: str, frame: int, reason: str) -> None:
         after = f"after frame {frame}" if frame >= 0 else "before its first frame"

@@ -210,7 +210,7 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
     ("arguments", "code", "words"),
     [
         (("segment", "PICTURE"), 2, "--point X,Y or --box"),
-        (("segment", "missing.png", "--point", "1,1"), 2, "no such file or folder: missing.png"),
+        (("segment", "missing.png", "--point", "1,1"), 2, "no such picture: missing.png"),
         (("segment", "PICTURE", "--point", "1,1,0"), 2, "only what the object is not: add a --point X,Y on it"),
         (("track", "CLIP", "--point", "1,1,0"), 2, "only what the object is not: add a --point X,Y on it"),
         (("segment", "PICTURE", "--point", "1"), 2, "a point is X,Y or X,Y,LABEL"),

@@ -106,6 +106,13 @@ def test_a_number_out_of_range_is_told_by_the_name_of_its_option(runner, tmp_pat
     assert f"'{option}'" in told and "Traceback" not in told
 
 
+def test_a_precision_nobody_knows_begins_no_run(runner, tmp_path):
+    data, out = write_stills(tmp_path / "data", 2), tmp_path / "run"
+    with pytest.raises(InputError, match="precision is one of float32, bfloat16, bfloat16 encoder, not 'fp32'"):
+        run(runner, "finetune", "--data", data, "--out", out, "--precision", "fp32")
+    assert not out.exists()
+
+
 def test_help_names_the_recipes(runner):
     shown = run(runner, "--help")
     for name in ("nano", "finetune", "mose-finetune", "paper-full", "resume", "export"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -131,18 +133,23 @@ def test_memory_that_runs_out_says_what_takes_less(stills, tmp_path, monkeypatch
     run = Run(stills_recipe(stills, 2), tmp_path, PACE)
     full = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     monkeypatch.setattr(run, "batch_loss", full)
-    with pytest.raises(MaskletError, match=r"cpu ran out of memory at step 0: take smaller pictures \(--image-size\)"):
+    with pytest.raises(MaskletError, match=r"cpu ran out of memory at step 0: lower clips and objects in .*recipe"):
         run.train()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch hears of killed workers by a signal")
 def test_a_worker_that_was_killed_is_told(stills, tmp_path, monkeypatch):
-    def loader(*_, **__):
-        yield from ()
-        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    """In the midst of a step, as it mostly happens."""
+    run = Run(stills_recipe(stills, 2), tmp_path, replace(PACE, workers=1))
 
-    monkeypatch.setattr("masklet.train.feed.DataLoader", loader)
-    with pytest.raises(MaskletError, match=r"was killed, .* --shm-size 2g\): take fewer --workers"):
-        Run(stills_recipe(stills, 2), tmp_path, replace(PACE, workers=1)).train()
+    def killed_meanwhile(*_, **__):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        time.sleep(20)
+
+    monkeypatch.setattr(run, "_optimise", lambda stream, *_: (next(stream), killed_meanwhile()))
+    with pytest.raises(MaskletError, match=r"was killed, .* --shm-size 2g\): resume with fewer workers"):
+        run.train()
 
 
 def test_a_state_that_another_process_reads_is_replaced_a_little_later(stills, tmp_path, monkeypatch):
@@ -163,9 +170,9 @@ def test_a_state_that_another_process_reads_is_replaced_a_little_later(stills, t
 
 
 def test_each_process_takes_a_gpu_of_its_own_and_misses_it_in_time(stills, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(DeviceError, match="'cuda:1' is not available here"):
+    monkeypatch.setenv("RANK", "77")
+    monkeypatch.setenv("LOCAL_RANK", "77")
+    with pytest.raises(DeviceError, match="'cuda:77' is not available here"):
         Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda")
     with pytest.raises(InputError, match="a GPU of its own: name the device cuda, not cuda:0"):
         Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda:0")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from masklet.checkpoints import load, save
 from masklet.config import NANO, SAM21_TINY, HieraConfig
@@ -230,6 +231,14 @@ def test_large_models_are_fine_tuned_by_low_rank_updates(tmp_path):
     assert (recipe.lora_rank, recipe.precision, recipe.checkpointing) == (8, "bfloat16", True)
     assert (recipe.model.image_size, recipe.stages[0].augmentation.size) == (128, 128)
     assert recipe.model.trunk == hiera.trunk
+
+
+def test_official_sizes_compute_in_bfloat16_where_a_gpu_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert recipes.precision_on("cuda") == (None if native else "float32")
+    assert recipes.precision_on("cpu") == recipes.precision_on("mps") == "float32"
 
 
 def test_a_model_that_looks_closely_is_fine_tuned_on_close_looks(tmp_path):

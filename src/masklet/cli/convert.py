@@ -61,7 +61,7 @@ def _parse_categories(texts: list[str]) -> tuple[dict[int, str], str | None]:
     for text in texts:
         number, is_for_one, name = text.partition("=")
         if not is_for_one and others is not None:
-            raise typer.BadParameter(f"one category for all others, not {others!r} and {text!r}; say which has ID=NAME")
+            raise typer.BadParameter(f"one category for all others, not {others!r} and {text!r}; name one as ID=NAME")
         if not is_for_one:
             others = text
         elif number.isdecimal() and name:

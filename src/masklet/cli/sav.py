@@ -11,6 +11,9 @@ app = typer.Typer(
     no_args_is_help=True, help="SA-V: list, count, extract frames, draw, write your own, check a submission."
 )
 
+MOST_FAILURES = 10
+"""Videos that cannot be extracted are named up to so many."""
+
 Root = Annotated[
     Path, typer.Argument(help="Folder of SA-V: mp4 and JSON files, or JPEGImages_24fps and Annotations_6fps.")
 ]
@@ -65,7 +68,8 @@ def frames(
             on_video(done, len(files))
     typer.echo(f"{written} frames of {len(files) - len(failures)} videos written to {out}")
     if failures:
-        raise InputError(f"{len(failures)} of {len(files)} videos not extracted:\n" + "\n".join(map(str, failures)))
+        named = [*map(str, failures[:MOST_FAILURES]), *(["and more"] if len(failures) > MOST_FAILURES else [])]
+        raise InputError(f"{len(failures)} of {len(files)} videos not extracted:\n" + "\n".join(named))
 
 
 @app.command()

@@ -36,10 +36,11 @@ def segment(
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
 
     from masklet.checkpoints import load
-    from masklet.io.frames import check_there
+    from masklet.errors import InputError
     from masklet.predict.record import segment_to_folder
 
-    check_there(str(image))
+    if not image.exists():  # which costs less to know than to load a model
+        raise InputError(f"no such picture: {image}")
     recorded = segment_to_folder(
         load(model, device=device, image_size=image_size),
         image,

@@ -25,6 +25,7 @@ Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes that prepare batches; if left out, 1 on the CPU, up to 8 beside a GPU."),
 ]
+ManyWorkers = Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files into the run's folder.")]
 
 
@@ -81,12 +82,11 @@ def finetune(
     tensorboard: TensorBoard = False,
 ) -> None:
     """Adapt a model to your own pictures (or, with --frames 4 or so, clips)."""
-    import torch
-
+    from masklet.checkpoints import choose_device
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")  # MPS has not been tried
+    device = device or choose_device().type.replace("mps", "cpu")  # MPS has not been tried
     recipe = recipes.finetune(
         data,
         start,
@@ -95,7 +95,7 @@ def finetune(
         image_size=image_size,
         images=images,
         max_stride=stride,
-        precision=cast("Precision | None", precision or _precision_on(device)),
+        precision=cast("Precision | None", precision) if precision else recipes.precision_on(device),
     )
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
@@ -106,7 +106,7 @@ def mose_finetune(
     out: Out,
     start: Annotated[str, typer.Option("--from", help="Checkpoint of the base-plus size.")] = "sam2.1-base-plus",
     device: Device = "cuda",
-    workers: Workers = 10,
+    workers: ManyWorkers = 10,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Meta's fine-tuning on MOSE, for eight large GPUs: run it through torchrun; on fewer, it takes more steps."""
@@ -124,7 +124,7 @@ def paper_full(
     out: Out,
     start: Annotated[str, typer.Option("--from", help="Checkpoint pretrained on pictures, of the base-plus size.")],
     device: Device = "cuda",
-    workers: Workers = 10,
+    workers: ManyWorkers = 10,
     tensorboard: TensorBoard = False,
 ) -> None:
     """The paper's full training on pictures and clips, for 256 GPUs: run it through torchrun."""
@@ -164,11 +164,3 @@ def export(
     network, progress = saved_model(run)
     save(network, model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {progress}")
-
-
-def _precision_on(device: str) -> str | None:
-    """None, a recipe's own precision, where a GPU computes in bfloat16; others are slower in it than in float32."""
-    import torch
-
-    fast = device.startswith("cuda") and torch.cuda.is_available()
-    return None if fast and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

@@ -33,7 +33,7 @@ CLOSE_CROP = (0.9, 1.1)
 """What takes the place of `crop` on such a window."""
 
 BEYOND_WINDOW = 0.5
-"""What is kept around a window while it is varied, as a share of its sides: more than turning and leaning need."""
+"""What is kept around a window while it is varied, as a share of its sides: more than the recipes turn and lean."""
 
 WORTH_AVERAGING = 1.25
 """A picture that shrinks by less is sampled bilinearly as it is, which aliases little."""

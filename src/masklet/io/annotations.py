@@ -167,8 +167,8 @@ def categorised(annotations: Annotations, names: Mapping[int, str], others: str 
     bare = {mask.object_id for _, mask in annotations.all_masks() if mask.category == UNNAMED_CATEGORY}
     if unknown := sorted(set(names) - bare):
         raise InputError(f"no object {unknown[0]} without a category; there are {sorted(bare)}")
-    if others is not None and not bare - set(names):
-        raise InputError(f"nothing is left to be called {others!r}: every mask has a category of its own")
+    if others is not None and annotations.num_masks and not bare - set(names):
+        raise InputError(f"nothing is left to be called {others!r}: every mask has a category, or is named by its id")
 
     def named(mask: ObjectMask) -> ObjectMask:
         if mask.category != UNNAMED_CATEGORY:

@@ -9,6 +9,9 @@ from pathlib import Path
 from masklet.errors import InputError
 from masklet.io.natural import natural_key
 
+SYSTEMS_OWN = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
+"""What lies at the root of disks and is not to be looked into."""
+
 
 def walk_files(root: Path, *endings: str) -> Iterator[Path]:
     """Every file whose name ends in one of `endings`, in capitals or not, folder by folder.
@@ -24,7 +27,7 @@ def walk_files(root: Path, *endings: str) -> Iterator[Path]:
             folders.clear()
             continue
         entered.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in SYSTEMS_OWN)
         for name in sorted(names):
             if name.lower().endswith(endings) and not name.startswith("."):
                 yield Path(folder, name)

@@ -82,7 +82,7 @@ class PictureFiles(PictureFrames):
 
     def __init__(self, name: str, files: Sequence[Path], title: str, value_range: ValueRange | None = None) -> None:
         files = sorted(files, key=lambda file: natural_key(str(file)))
-        apart = len({file.stem.casefold() for file in files}) == len(files)  # macOS and Windows see no capitals
+        apart = len({file.stem.lower() for file in files}) == len(files)  # macOS and Windows see no capitals
         self._files, self._title = files, title
         self._numbers = {file.stem: number for number, file in enumerate(files)} if apart else None
         super().__init__(name, files, value_range)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,8 +15,8 @@ from masklet.errors import InputError, MaskletError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST_PROCESSES = 61
-"""Windows waits for no more at once."""
+MOST_ON_WINDOWS = 61
+"""More processes than that it cannot wait for."""
 
 
 def work_through(
@@ -33,7 +34,7 @@ def work_through(
         yield from ((item, work(item)) for item in items)
         return
     with ProcessPoolExecutor(
-        min(processes, len(items), MOST_PROCESSES),
+        min(processes, len(items), MOST_ON_WINDOWS if sys.platform == "win32" else processes),
         multiprocessing.get_context("spawn"),
         # Ctrl-C reaches every process: workers end at once, and only this one tells of it.
         initializer=signal.signal,

@@ -31,7 +31,8 @@ class VideoFile(FrameSource):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises `InputError` where the file is not a video, or not one frame of it can be decoded."""
         name = os.fspath(path)
-        self._path = os.path.abspath(name)  # FFmpeg takes what precedes a colon in a relative one for a protocol
+        # FFmpeg takes what precedes a colon in a relative path for a protocol.
+        self._path = os.path.join(os.getcwd(), name)
         try:
             self._index = index_video(self._path)
             self._frames = _decode_from(self._path, self._index, 0)

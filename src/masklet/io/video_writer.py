@@ -102,7 +102,7 @@ class VideoWriter:
     def _open(self) -> tuple[OutputContainer, av.VideoStream]:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         # FFmpeg takes what precedes a colon in a relative path for a protocol.
-        container = av.open(os.path.abspath(self._path), "w", format="mp4", options=_FLAGS)
+        container = av.open(os.path.join(os.getcwd(), self._path), "w", format="mp4", options=_FLAGS)
         stream = cast("av.VideoStream", container.add_stream(encoder, rate=self._rate, options=_ENCODERS[encoder]))
         stream.height, stream.width = self.size
         stream.pix_fmt = "yuv420p"

@@ -33,7 +33,7 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
     elif model.device.type == "cuda" and find_spec("triton") is None:
         raise DeviceError(
             "compiling for CUDA needs Triton, which PyTorch for Windows comes without: pip install triton-windows, or "
-            "track without compiling: the results are the same"
+            "track without compiling: the results are the same but for rounding"
         )
     elif model.device.type == "mps":
         warnings.warn(

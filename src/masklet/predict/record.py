@@ -148,7 +148,7 @@ def track_to_folder(
     `masklets.json` names and no others; where another one has the name of a frame's mask, nothing is tracked.
 
     Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
-    memories as well. Frames of an iterable that are needed again wait in a temporary file.
+    memories as well, in main memory. Frames of an iterable that are needed again wait in a temporary file.
     Raises `InputError`, `PromptError`, `BrokenVideo` and `OutputError`.
     """
     _check_prompts(prompts)

@@ -44,7 +44,7 @@ MAX_OBJECTS_IN_STEP = 16
 """More objects than this are decoded in several batches, which bounds the memory one frame takes."""
 MAX_MAPS_IN_STEP_ON_MPS = 16
 """Attention on Apple's GPUs holds all its scores at once, 64 MB for each memory that an object of an official model
-recalls, and Metal ends the process where they come to 4 GB."""
+recalls, and Metal ends the process where all of them reach 4 GB."""
 
 
 class VideoSession:

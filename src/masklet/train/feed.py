@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -135,7 +134,10 @@ def open_bare(source: Source) -> ClipDataset:
 
 
 def check_sources(recipe: Recipe) -> None:
-    """Open every source of a recipe. Raises `InputError` naming the file or folder that cannot be used."""
+    """Open every source of a recipe, and compare the sizes of pictures and masks that lie beside each other.
+
+    Raises `InputError` naming the file or folder that cannot be used.
+    """
     opened: dict[Source, ClipDataset] = {}
     scenery: set[str] = set()
 
@@ -221,7 +223,7 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         multiprocessing_context="spawn" if workers else None,
     )
     empty = 0
-    for item in _made(loader):
+    for item in loader:
         if isinstance(item, MaskletError):
             raise item
         _, batch = item
@@ -234,19 +236,6 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
                 f"{augmentation.size} x {augmentation.size} (a run with a larger image_size, --image-size, shows more)"
             )
         yield item
-
-
-def _made(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The items of a loader. Raises `MaskletError` where one of its workers was killed."""
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise MaskletError(
-            "a process that prepares batches was killed, most often for want of memory or, in a container, of shared "
-            "memory (docker run --shm-size 2g): take fewer --workers, 0 for none"
-        ) from error
 
 
 class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):

@@ -97,6 +97,7 @@ class Run:
         self.recipe = recipe
         self.folder = Path(folder)
         self.pace = pace
+        self.owns_processes = not torch.distributed.is_initialized()  # or whoever called has joined them
         self.rank, self.world_size = _join_processes(str(device))
         if pace.tensorboard and self.rank == 0:
             find_tensorboard()
@@ -127,7 +128,8 @@ class Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
         A run whose data, device or weights to start from are refused leaves nothing behind. Pictures and masks are
-        read while it trains; before, at most their sizes. Raises `OutputError` where the folder cannot be written.
+        read while it trains; before, only the sizes of pictures with masks beside them. Raises `OutputError` where the
+        folder cannot be written.
         """
         check_sources(recipe)
         if (Path(folder) / "state.pt").exists():
@@ -162,9 +164,29 @@ class Run:
                 f"torchrun --nproc-per-node {self._processes} (here: {self.world_size}); or export its model and train "
                 "on from that"
             )
-        with closing(Watch(self)) as watch:
-            self._train(watch)
+        try:
+            with closing(Watch(self)) as watch:
+                self._train(watch)
+        except RuntimeError as error:
+            if (explained := self._explained(str(error))) is None:
+                raise
+            raise MaskletError(explained) from error
         return self.result()
+
+    def _explained(self, words: str) -> str | None:
+        """What to do about the commonest of PyTorch's own errors, which may come at any line of a step."""
+        if "out of memory" in words:  # as CUDA and MPS call it
+            return (
+                f"{self.device} ran out of memory at step {self.step}: lower clips and objects in "
+                f"{self.folder / 'recipe.json'} and resume, or begin anew, into another folder, with smaller pictures "
+                "(--image-size) or fewer frames (--frames)"
+            )
+        if "DataLoader worker" in words:
+            return (
+                "a process that prepares batches was killed, most often for want of memory or, in a container, of "
+                "shared memory (docker run --shm-size 2g): resume with fewer workers (--workers), 0 for none"
+            )
+        return None
 
     def _train(self, watch: Watch) -> None:
         while self.step < self.recipe.num_steps:
@@ -230,17 +252,9 @@ class Run:
         number = self.step * self.recipe.accumulate + turn
         plans = np.random.default_rng((self.recipe.seed, PLAN_CHANCE, number))
         generator = np.random.default_rng((self.recipe.seed, ANNOTATOR_CHANCE, self.rank, number))
-        try:
-            with self._gradients_apart(turn):
-                loss, scalars = self.batch_loss(batch, part, stage, plans, generator)
-                (loss / self.recipe.accumulate).backward()
-        except RuntimeError as error:
-            if "out of memory" not in str(error):  # as CUDA and MPS call it
-                raise
-            raise MaskletError(
-                f"{self.device} ran out of memory at step {self.step}: take smaller pictures (--image-size) or fewer "
-                f"frames (--frames), or lower clips and objects in {self.folder / 'recipe.json'} and resume"
-            ) from error
+        with self._gradients_apart(turn):
+            loss, scalars = self.batch_loss(batch, part, stage, plans, generator)
+            (loss / self.recipe.accumulate).backward()
         return {"loss": float(loss.detach()), **scalars}
 
     def _gradients_apart(self, turn: int) -> AbstractContextManager[None]:
@@ -417,7 +431,7 @@ def _train_to_file(run: Run) -> Path:
     path = run.folder / "model.safetensors"
     if run.rank == 0:
         save(model, path)
-    if run.world_size > 1:
+    if run.owns_processes and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return path
 

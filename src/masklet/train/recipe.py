@@ -202,6 +202,8 @@ class Recipe:
         _check_counts(self, "accumulate", "num_steps")
         if self.seed < 0:
             raise InputError(f"seed is 0 or more, not {self.seed}")
+        if self.precision not in typing.get_args(Precision):
+            raise InputError(f"precision is one of {', '.join(typing.get_args(Precision))}, not {self.precision!r}")
         if self.lora_rank and any(TRUNK.startswith(prefix) or prefix.startswith(TRUNK) for prefix in self.frozen):
             raise InputError(
                 f"frozen names parts of the trunk, {', '.join(self.frozen)}, of which lora_rank {self.lora_rank} "

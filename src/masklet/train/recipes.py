@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import torch
+
 from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
 from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
@@ -41,7 +43,8 @@ def finetune(
     low-rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, on stills
     as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
     packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
-    for bfloat16 with the official sizes, which wants a GPU that computes in it, and float32 with `nano`. Raises
+    for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows), and float32 with
+    `nano`. Raises
     `InputError` for data that cannot be opened.
     """
     model = config_of(start)
@@ -87,6 +90,12 @@ def finetune(
         precision=precision or ("float32" if small else "bfloat16"),
         checkpointing=not small,
     )
+
+
+def precision_on(device: str) -> Precision | None:
+    """What `finetune` had best compute in: None, its own choice, on GPUs that have bfloat16, and else float32."""
+    fast = device.startswith("cuda") and torch.cuda.is_available()
+    return None if fast and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
 
 
 def config_of(name_or_path: str) -> ModelConfig:

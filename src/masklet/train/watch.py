@@ -36,7 +36,7 @@ class StepReport:
 
 
 class Watch:
-    """Collects what each step reports and writes the means every `Pace.print_every` steps."""
+    """Collects what each step reports and writes the means every `Pace.print_every` steps and before each save."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -55,7 +55,7 @@ class Watch:
     def note(self, stage: Stage, rate: float, report: StepReport, *, due: bool) -> None:
         """Take down one step; print and write when it is time.
 
-        due: it is, since the state is about to be saved, and a run that goes on from there notes nothing again.
+        due: write in any case, as the state is about to be saved: a run that goes on from there notes nothing twice.
         """
         run = self.run
         if run.rank != 0:

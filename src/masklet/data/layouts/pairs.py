@@ -6,12 +6,12 @@ import glob
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from masklet.data.clips import Clip
 from masklet.data.reading import read_index_mask
 from masklet.errors import InputError
-from masklet.io.formats.folders import picture_size
+from masklet.io.formats.folders import QUARTER_TURNS
 from masklet.io.images import IMAGE_SUFFIXES, read_image
 from masklet.types import Size
 
@@ -42,34 +42,40 @@ class PairFolder:
         return len(self.pairs)
 
     def check(self) -> None:
-        """Raise `InputError` naming the pairs that do not fit together as far as the first bytes of each file tell."""
+        """Raise `InputError` naming the first few masks that are of another size than their pictures, or are none."""
         problems = []
-        for picture, mask in self.pairs:
-            try:
-                size = picture_size(picture)
-                if not _is_index_mask(mask, size):
-                    read_index_mask(mask, size)  # which tells why
-            except InputError as error:
-                problems.append(str(error))
+        for index, (picture, mask) in enumerate(self.pairs):
+            if not _seem_to_fit(picture, mask):
+                try:
+                    self._read(index)  # which knows for certain, and tells why
+                except InputError as error:
+                    problems.append(str(error))
+            if len(problems) == MOST_PROBLEMS:
+                problems.append("and perhaps more")
+                break
         if problems:
-            more = f"\nand {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-            raise InputError("\n".join(problems[:MOST_PROBLEMS]) + more)
+            raise InputError("\n".join(problems))
 
     def clip(self, index: int, generator: np.random.Generator, num_frames: int = 1) -> Clip:
         """Picture `index` as a clip of one frame. Raises `InputError` where more frames are asked for."""
         check_still(num_frames, self.folder)
+        return self._read(index)
+
+    def _read(self, index: int) -> Clip:
         picture_path, mask_path = self.pairs[index]
         frame = read_image(picture_path)
         mask = read_index_mask(mask_path, Size(*frame.shape[:2]))
         return Clip(frame[None], mask[None], str(picture_path))
 
 
-def _is_index_mask(path: Path, size: Size) -> bool:
-    """Whether that is a picture of whole numbers of that size, by its header."""
+def _seem_to_fit(picture: Path, mask: Path) -> bool:
+    """Whether a mask holds whole numbers and is of its picture's size, as far as the beginnings of the files tell."""
     try:
-        with Image.open(path) as image:
-            return image.size == (size.width, size.height) and (image.mode in "1PL" or image.mode.startswith("I"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with Image.open(picture) as image, Image.open(mask) as numbers:
+            turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+            size = image.size[::-1] if turned else image.size
+            return numbers.size == size and (numbers.mode in ("1", "P", "L") or numbers.mode.startswith("I"))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return False
 
 
@@ -90,7 +96,7 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     if not pictures:
         looked_for = "pictures NAME.jpg with index masks NAME.png "
         looked_for += "beside them" if mask_folder == picture_folder else f"in {mask_folder}"
-        raise InputError(f"{picture_folder} holds no pictures: looked for {looked_for}, not in folders below")
+        raise InputError(f"{picture_folder} holds no pictures: looked for {looked_for} (in folders below nobody looks)")
     for stem in sorted(pictures.keys() ^ masks.keys()):
         if stem in pictures:
             other = next((path for path in mask_folder.glob(f"{glob.escape(stem)}.*") if path != pictures[stem]), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         frames.append(Frame(name, Size(*index.shape), _index_masks(index)))
     if not frames:
         raise InputError(f"no PNG files in {root} or the folders in it")
-    annotations = Annotations(group_clips(frames, path.absolute().name))
+    annotations = Annotations(group_clips(frames, os.path.basename(os.path.abspath(path))))
     if has_wide:
         return annotations
     kept = [frame for _, group in annotations.groups for frame in _without_void(group)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from masklet.errors import InputError
 from masklet.io.annotations import Frame
@@ -84,7 +84,7 @@ class PictureFinder:
 
 
 def picture_size(path: Path) -> Size:
-    """The size of a picture file as it is shown, which its EXIF data may turn, without decoding it.
+    """The size of a picture file as it is shown, which its EXIF data may turn. But for PNG files nothing is decoded.
 
     Raises `InputError`.
     """
@@ -92,5 +92,5 @@ def picture_size(path: Path) -> Size:
         with Image.open(path) as picture:
             turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
             return Size(picture.width, picture.height) if turned else Size(picture.height, picture.width)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from error

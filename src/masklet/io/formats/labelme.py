@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import os
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     frames = tuple(_frame(picture, ids) for picture in pictures)
     if all(len(picture.ids) == len(picture.groups) for picture in pictures):
         # Otherwise the same number on two frames means nothing.
-        frames = group_clips(list(frames), root.absolute().name)
+        frames = group_clips(list(frames), os.path.basename(os.path.abspath(root)))
     names = sorted({mask.category for frame in frames for mask in frame.masks})
     unread = Counter(what for picture in pictures for what in picture.unread)
     return Annotations(

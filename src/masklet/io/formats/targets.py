@@ -63,7 +63,7 @@ def _apart(names: Sequence[str], stems: Sequence[Path], ending: str) -> list[Pat
     files = [stem.with_name(stem.name + ending) for stem in stems]
     taken: dict[str, str] = {}
     for name, file in zip(names, files, strict=True):
-        place = str(file).casefold()  # macOS and Windows do not tell `a.png` from `A.png`
+        place = str(file).lower()  # macOS and Windows do not tell `a.png` from `A.png`
         if place in taken:
             raise InputError(f"{taken[place]} and {name} would both be written to {file}; rename one of them")
         taken[place] = name
