@@ -56,7 +56,8 @@ def nano(
     attention at "192 close"; up to step 1,600 of "192 acted" the paint on acting things did not go along with their
     limbs; up to step 800 of "192 seen" nothing was a vehicle, and from there to "192 calm" most airliners were plain
     white; in "448 near" scenes were not cut out closely. Samples were numbered through all stages, so that some came
-    twice, at different sizes.
+    twice, at different sizes. Close looks that were turned showed padding, emoji had dark edges and drawings grey ones;
+    each process drew by itself what its sessions do.
     """
     cats, fashion, coco, nuclei = (
         Source(str(data / name), cached=True) for name in ("cats", "fashion", "coco", "nuclei")
