@@ -12,8 +12,8 @@ from masklet.checkpoints import load, save
 from masklet.cli import app
 from masklet.errors import CheckpointError, InputError
 from masklet.model.network import Network
-from masklet.train.loop import make_model
 from masklet.train.recipe import load_recipe
+from masklet.train.saved import make_model
 from tiny_training import HIERA, stills_recipe, write_clip, write_stills
 
 

@@ -9,6 +9,7 @@ import torch
 from masklet.errors import InputError, PromptError
 from masklet.predict import video
 from masklet.predict.video import VideoSession
+from masklet.tracking.step import objects_in_step
 from masklet.types import Prompt
 from tiny import tiny_clip, tiny_model
 
@@ -232,11 +233,9 @@ def test_a_frame_is_conditioned_once_however_often_it_is_clicked(model, clip, mo
     assert click(session, 12)[1] == 1, "what it recalls has changed since"
 
 
-def test_apples_gpus_take_few_memories_at_once(model, clip, monkeypatch):
-    session = VideoSession(model, clip)
-    assert session._objects_in_step(7) == 16
-    monkeypatch.setattr(type(model), "device", torch.device("mps"))
-    assert [session._objects_in_step(number) for number in (0, 1, 7, 30)] == [16, 16, 2, 1]
+def test_apples_gpus_take_few_memories_at_once():
+    assert objects_in_step(7, torch.device("cuda")) == 16
+    assert [objects_in_step(number, torch.device("mps")) for number in (0, 1, 7, 30)] == [16, 16, 2, 1]
 
 
 def test_a_window_goes_on_from_where_it_stopped(model, clip):

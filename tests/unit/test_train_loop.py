@@ -22,10 +22,11 @@ from masklet.errors import DeviceError, DivergedError, InputError, MaskletError,
 from masklet.io.palette import write_index_png
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import Pace, Run, _for_use, _usual_workers, begin, resume, saved_model
+from masklet.train.loop import Pace, Run, _usual_workers, begin, resume
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
+from masklet.train.saved import for_use, saved_model
 from tiny_training import CONVNET, HIERA, clip_recipe, stills_recipe, write_clip, write_stills
 
 PACE = Pace(save_every=2, print_every=1, workers=0)
@@ -398,7 +399,7 @@ def test_low_rank_updates_are_folded_in_before_they_are_blended(stills, tmp_path
     run = Run.begin(recipe, tmp_path, PACE)
     blended = run.train().state_dict()
     plain = replace(recipe, blended=())
-    ends = [_for_use(plain, run.blended[name], {}).state_dict() for name in ("first", "second")]
+    ends = [for_use(plain, run.blended[name], {}).state_dict() for name in ("first", "second")]
     moved = [name for name in blended if "trunk" in name and not torch.equal(ends[0][name], ends[1][name])]
     assert any(name.endswith("qkv.weight") for name in moved)
     for name in moved:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from masklet.cli.model_options import ImageSize
-
-if TYPE_CHECKING:
-    from masklet.train.recipe import Precision
 
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
@@ -95,7 +92,7 @@ def finetune(
         image_size=image_size,
         images=images,
         max_stride=stride,
-        precision=cast("Precision | None", precision) if precision else recipes.precision_on(device),
+        precision=cast(Any, precision) if precision else recipes.precision_on(device),
     )
     typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
@@ -159,7 +156,7 @@ def export(
     import torch
 
     from masklet.checkpoints import save
-    from masklet.train.loop import saved_model
+    from masklet.train.saved import saved_model
 
     network, progress = saved_model(run)
     save(network, model, torch.float16 if half else None)

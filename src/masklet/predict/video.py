@@ -29,7 +29,7 @@ from masklet.predict.pixels import at_full_size, frame_pixels
 from masklet.predict.track import Track
 from masklet.tracking.memory import FrameResult, RecallPlan
 from masklet.tracking.policy import DEFAULT, TrackingPolicy
-from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
+from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft, objects_in_step
 from masklet.types import FrameMasks, Prompt, whole_number
 
 if TYPE_CHECKING:
@@ -40,11 +40,6 @@ Direction = Literal["forward", "backward", "both"]
 Keep = Literal["all", "window"]
 
 MAX_CACHED_FEATURES = 4
-MAX_OBJECTS_IN_STEP = 16
-"""More objects than this are decoded in several batches, which bounds the memory one frame takes."""
-MAX_MAPS_IN_STEP_ON_MPS = 16
-"""Attention on Apple's GPUs holds all its scores at once, 64 MB for each memory that an object of an official model
-recalls, and Metal ends the process where all of them reach 4 GB."""
 
 
 class VideoSession:
@@ -274,14 +269,9 @@ class VideoSession:
 
         for _, alike in groupby(sorted(planned, key=shape), key=shape):
             members = list(alike)
-            step = self._objects_in_step(len(members[0][1].maps))
+            step = objects_in_step(len(members[0][1].maps), self.model.device)
             for begin in range(0, len(members), step):
                 yield members[begin : begin + step]
-
-    def _objects_in_step(self, num_maps: int) -> int:
-        if self.model.device.type != "mps":
-            return MAX_OBJECTS_IN_STEP
-        return max(1, min(MAX_OBJECTS_IN_STEP, MAX_MAPS_IN_STEP_ON_MPS // max(1, num_maps)))
 
     def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
         """Decode a prompt; a given mask is adopted, whatever is remembered."""

@@ -18,6 +18,12 @@ from masklet.tracking.memory import FrameResult, History, RecallPlan, gather, st
 MAX_AMBIGUOUS_POINTS = 1
 """Up to this many points leave a doubt what is meant; a box counts as two."""
 
+MAX_OBJECTS_IN_STEP = 16
+"""More objects than this are decoded in several batches, which bounds the memory one frame takes."""
+MAX_MAPS_IN_STEP_ON_MPS = 16
+"""Attention on Apple's GPUs holds all its scores at once, 64 MB for each memory that an object of an official model
+recalls, and Metal ends the process where all of them reach 4 GB."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cue:
@@ -42,6 +48,13 @@ def condition_frame(
     if not recalls:
         return model.condition(features, None)
     return model.condition(features, stack_memories([gather(model, history, plan) for history, plan in recalls]))
+
+
+def objects_in_step(num_maps: int, device: torch.device) -> int:
+    """How many objects that recall `num_maps` memories each may go through a frame at once."""
+    if device.type != "mps":
+        return MAX_OBJECTS_IN_STEP
+    return max(1, min(MAX_OBJECTS_IN_STEP, MAX_MAPS_IN_STEP_ON_MPS // max(1, num_maps)))
 
 
 def decode_frame(
