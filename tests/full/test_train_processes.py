@@ -26,7 +26,7 @@ from masklet.model.network import Network
 from masklet.train.feed import CACHE_SCALE
 from masklet.train.loop import Pace, Run, _train_to_file
 from masklet.train.losses import LossWeights
-from masklet.train.objective import BatchLoss
+from masklet.train.objective import BatchLoss, Chance
 from masklet.train.recipe import Part, Recipe, Source, Stage, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
 from tiny_training import HIERA, SIZE, stills_recipe, write_clip, write_stills
@@ -71,7 +71,7 @@ def make_loss() -> BatchLoss:
 
 
 def gradients(loss: torch.nn.Module, batch: ClipBatch) -> dict[str, torch.Tensor]:
-    value, _ = loss(batch, PART, STAGE, np.random.default_rng(0), np.random.default_rng(0))
+    value, _ = loss(batch, PART, STAGE, Chance(np.random.default_rng(0), np.random.default_rng(0)))
     value.backward()
     named = loss.named_parameters()
     return {name.removeprefix("module."): p.grad for name, p in named if p.grad is not None and p.grad.any()}

@@ -183,8 +183,8 @@ def test_processes_share_what_sessions_do_and_draw_the_rest_apart(stills, tmp_pa
     drawn = []
     monkeypatch.setattr(
         "masklet.train.loop.BatchLoss.forward",
-        lambda self, batch, part, stage, plans, generator: (
-            drawn.append((plans.integers(1 << 30), generator.integers(1 << 30))),
+        lambda self, batch, part, stage, chance: (
+            drawn.append((chance.plans.integers(1 << 30), chance.clicks.integers(1 << 30))),
             (self.model.no_mem_embed.sum(), {}),
         )[1],
     )

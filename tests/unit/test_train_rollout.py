@@ -18,7 +18,7 @@ from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, PAD
 from masklet.tracking.step import condition_frame, decode_frame
 from masklet.train import rollout
-from masklet.train.objective import BatchLoss, moment, session_rows, shrink_masks
+from masklet.train.objective import BatchLoss, Chance, moment, session_rows, shrink_masks
 from masklet.train.recipe import Part, Source, Stage
 from masklet.train.rollout import Annotator, Session, SessionPlan, TrainingDecoding, plan_session
 
@@ -68,7 +68,7 @@ def test_clips_of_one_object_get_every_kind_of_prompt_though_sessions_share_the_
     given = Counter()
     with torch.no_grad():
         for seed in range(40):
-            _, scalars = BatchLoss(model)(batch, part, stage, *map(np.random.default_rng, (seed, 0)))
+            _, scalars = BatchLoss(model)(batch, part, stage, Chance(*map(np.random.default_rng, (seed, 0))))
             prompts = {name for name in ("box", "click") if f"iou/{name}0" in scalars}
             given.update(prompts or {"mask"})
     assert 12 <= given["mask"] <= 28 and given["box"] > 3 and given["click"] > 3
@@ -196,7 +196,7 @@ def test_every_frame_is_compared_with_its_own_truth(monkeypatch):
     part = Part((Source("-"),), frames=3, annotator=Annotator(mask_share=0.0))
     stage = Stage("-", 1, 1e-3, (part,), Augmentation(64), supervision=4)
     batch = ClipBatch(torch.zeros(1, 3, 3, 64, 64, dtype=torch.uint8), masks, torch.tensor([[True]]), ("clip",))
-    loss, scalars = BatchLoss(Network(TINY).eval())(batch, part, stage, *map(np.random.default_rng, (0, 0)))
+    loss, scalars = BatchLoss(Network(TINY).eval())(batch, part, stage, Chance(*map(np.random.default_rng, (0, 0))))
     assert scalars["iou/tracked"] == 1
     assert loss < 0.01
 

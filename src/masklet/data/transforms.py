@@ -7,7 +7,7 @@ handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,11 +16,10 @@ from masklet.data.clips import Clip, objects_to_prompt
 from masklet.data.colours import NO_JITTER, ColourJitter
 from masklet.errors import InputError
 from masklet.ops.boxes import mask_boxes
+from masklet.ops.crops import Crop, crop_between
 from masklet.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 PADDING = (124, 116, 104)
@@ -87,17 +86,19 @@ class Augmentation:
             frames = np.stack([self.frame_colour.draw(generator).apply(frame) for frame in frames])
         return Clip(frames, warped.masks, clip.name)
 
-    def _vary_geometry(self, clip: Clip, generator: np.random.Generator, window: Window | None = None) -> Clip:
+    def _vary_geometry(self, clip: Clip, generator: np.random.Generator, window: Crop | None = None) -> Clip:
         """Where a turned or shrunk window shows what is beyond it, that is the picture, as far as it goes."""
-        window = window or Window(0, 0, *clip.size)
-        near = window.grown(BEYOND_WINDOW, clip.size)
-        seen = near.cut(clip)
-        shift = np.array([[1, 0, window.x - near.x], [0, 1, window.y - near.y], [0, 0, 1]])
+        seen, size, shift = clip, clip.size, np.eye(3)
+        if window is not None:
+            size = Size(*window.size)
+            low, high = np.array(window[:4]).reshape(2, 2)
+            around = crop_between(low - BEYOND_WINDOW * (high - low), high + BEYOND_WINDOW * (high - low), clip.size)
+            seen, shift[:2, 2] = _cut(clip, around), low - around[:2]
         for _ in range(GEOMETRY_ATTEMPTS):
-            warped = warp_clip(seen, shift @ self.draw_matrix(window.size, generator), self.size)
+            warped = warp_clip(seen, shift @ self.draw_matrix(size, generator), self.size)
             if len(objects_to_prompt(warped, self.min_area)) or not clip.masks[0].any():
                 return warped
-        return squash(window.cut(clip), self.size)
+        return squash(clip if window is None else _cut(clip, window), self.size)
 
     def draw_matrix(self, size: Size, generator: np.random.Generator) -> NDArray[np.float64]:
         """A random affine map [3 3] from the square result to a picture of `size`, in pixels whose centres are .5.
@@ -124,39 +125,7 @@ class Augmentation:
         return to_picture @ in_square @ np.diag([1 / self.size, 1 / self.size, 1.0])
 
 
-class Window(NamedTuple):
-    """A part of a picture, in pixels from its upper left corner."""
-
-    x: int
-    y: int
-    height: int
-    width: int
-
-    @property
-    def size(self) -> Size:
-        return Size(self.height, self.width)
-
-    def grown(self, share: float, size: Size) -> Window:
-        """The window with that share of its sides more on all sides, as far as a picture of `size` goes."""
-        return Window.between(
-            (self.x - share * self.width, self.y - share * self.height),
-            (self.x + (1 + share) * self.width, self.y + (1 + share) * self.height),
-            size,
-        )
-
-    @staticmethod
-    def between(low: Sequence[float], high: Sequence[float], size: Size) -> Window:
-        """The pixels of a picture of `size` from (x, y) `low` to `high`."""
-        left, top = (max(0, int(place)) for place in low)
-        right, bottom = (min(most, int(np.ceil(place))) for place, most in zip(high, (size.width, size.height)))
-        return Window(left, top, bottom - top, right - left)
-
-    def cut(self, clip: Clip) -> Clip:
-        part = np.s_[:, self.y : self.y + self.height, self.x : self.x + self.width]
-        return Clip(clip.frames[part], clip.masks[part], clip.name)
-
-
-def window_on_object(clip: Clip, generator: np.random.Generator) -> Window | None:
+def window_on_object(clip: Clip, generator: np.random.Generator) -> Crop | None:
     """A square window around one object of the first frame, cut off at the picture's edge; None if that shows none."""
     areas = np.bincount(clip.masks[0].ravel())[1:]
     numbers = np.flatnonzero(areas) + 1
@@ -166,7 +135,12 @@ def window_on_object(clip: Clip, generator: np.random.Generator) -> Window | Non
     longer = max(x1 - x0, y1 - y0)
     half = max(generator.uniform(*CLOSE_MARGIN) * longer, CLOSE_SIDE) / 2
     middle = np.array([x0 + x1, y0 + y1]) / 2 + generator.uniform(-CLOSE_SHIFT, CLOSE_SHIFT, 2) * longer
-    return Window.between(middle - half, middle + half, clip.size)
+    return crop_between(middle - half, middle + half, clip.size)
+
+
+def _cut(clip: Clip, crop: Crop) -> Clip:
+    rows, columns = crop.window
+    return Clip(clip.frames[:, rows, columns], clip.masks[:, rows, columns], clip.name)
 
 
 def warp_clip(clip: Clip, matrix: NDArray[np.float64], size: int) -> Clip:

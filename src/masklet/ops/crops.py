@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 EDGE_TOLERANCE = 20
 """Pixels within which a mask counts as touching an edge."""
@@ -36,6 +36,14 @@ class Crop(NamedTuple):
     def window(self) -> tuple[slice, slice]:
         """What cuts the crop out of an array [H, W, ...]."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+def crop_between(low: ArrayLike, high: ArrayLike, size: tuple[int, int]) -> Crop:
+    """The pixels of a picture of `size` (height, width) from (x, y) `low` to `high`, as far as it goes; of layer 1."""
+    sides = np.array(size[::-1])
+    x0, y0 = np.clip(low, 0, sides - 1).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(high), 1, sides).astype(int).tolist()
+    return Crop(x0, y0, x1, y1, layer=1)
 
 
 def point_grid(per_side: int) -> NDArray[np.float64]:

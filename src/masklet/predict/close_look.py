@@ -17,7 +17,7 @@ from masklet.model.image_encoder import STRIDE, ImageFeatures
 from masklet.model.network import FED_BACK_LIMIT, Network
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.coordinates import BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
-from masklet.ops.crops import Crop
+from masklet.ops.crops import Crop, crop_between
 from masklet.ops.resize import resize_bilinear
 from masklet.predict.pixels import at_full_size, picture_pixels
 from masklet.types import Size
@@ -124,11 +124,8 @@ def _window(points: Points | None, logits: Tensor, row: int, size: Size, image_s
         return whole
     half = max(MARGIN * float((high - low).max()), MIN_SIDE) / 2
     middle = (low + high) / 2
-    x0, y0 = np.clip(middle - half, 0, scale - 1).astype(int).tolist()
-    x1, y1 = np.clip(np.ceil(middle + half), 1, scale).astype(int).tolist()
-    if x1 - x0 >= HARDLY_CLOSER * width and y1 - y0 >= HARDLY_CLOSER * height:
-        return whole
-    return Crop(x0, y0, x1, y1, layer=1)
+    near = crop_between(middle - half, middle + half, size)
+    return whole if all(side >= HARDLY_CLOSER * all_of_it for side, all_of_it in zip(near.size, size)) else near
 
 
 def _encode(model: Network, picture: NDArray[np.uint8], windows: list[Crop], image_size: int) -> ImageFeatures:

@@ -50,13 +50,6 @@ def condition_frame(
     return model.condition(features, stack_memories([gather(model, history, plan) for history, plan in recalls]))
 
 
-def objects_in_step(num_maps: int, device: torch.device) -> int:
-    """How many objects that recall `num_maps` memories each may go through a frame at once."""
-    if device.type != "mps":
-        return MAX_OBJECTS_IN_STEP
-    return max(1, min(MAX_OBJECTS_IN_STEP, MAX_MAPS_IN_STEP_ON_MPS // max(1, num_maps)))
-
-
 def decode_frame(
     model: Network,
     features: ImageFeatures,
@@ -108,3 +101,10 @@ def draft(frame: int, decoded: Decoded, *, conditioning: bool = False) -> FrameR
         presence=decoded.presence,
         conditioning=conditioning,
     )
+
+
+def objects_in_step(num_maps: int, device: torch.device) -> int:
+    """How many objects that recall `num_maps` memories each may go through a frame at once."""
+    if device.type != "mps":
+        return MAX_OBJECTS_IN_STEP
+    return max(1, min(MAX_OBJECTS_IN_STEP, MAX_MAPS_IN_STEP_ON_MPS // max(1, num_maps)))

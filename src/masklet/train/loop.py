@@ -22,7 +22,7 @@ from masklet.io.output import make_folder
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import train_mode
-from masklet.train.objective import BatchLoss, Scalars
+from masklet.train.objective import BatchLoss, Chance, Scalars
 from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
 from masklet.train.recipe import Part, Recipe, Stage, save_recipe
 from masklet.train.saved import for_use, load_weights, make_model, read_run
@@ -249,10 +249,12 @@ class Run:
     def _forward_backward(self, part: Part, batch: ClipBatch, stage: Stage, turn: int) -> Scalars:
         """Add the gradient of one batch. All chance is seeded by the step, so nothing of it needs saving."""
         number = self.step * self.recipe.accumulate + turn
-        plans = np.random.default_rng((self.recipe.seed, PLAN_CHANCE, number))
-        generator = np.random.default_rng((self.recipe.seed, ANNOTATOR_CHANCE, self.rank, number))
+        chance = Chance(
+            plans=np.random.default_rng((self.recipe.seed, PLAN_CHANCE, number)),
+            clicks=np.random.default_rng((self.recipe.seed, ANNOTATOR_CHANCE, self.rank, number)),
+        )
         with self._gradients_apart(turn):
-            loss, scalars = self.batch_loss(batch, part, stage, plans, generator)
+            loss, scalars = self.batch_loss(batch, part, stage, chance)
             (loss / self.recipe.accumulate).backward()
         return {"loss": float(loss.detach()), **scalars}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,17 @@ Scalars = dict[str, float]
 """What is watched: names such as `loss/dice` or `iou/click0` and their values."""
 
 
+class Chance(NamedTuple):
+    """What draws the prompts of a batch.
+
+    plans: what sessions do, the same in all processes that train together, lest all wait for the one whose sessions
+    happen to be the longest; clicks: where prompts are. Source: the official `SAM2Train`.
+    """
+
+    plans: np.random.Generator
+    clicks: np.random.Generator
+
+
 class BatchLoss(nn.Module):
     """The loss of a batch, as a module so that DistributedDataParallel can wrap it.
 
@@ -38,45 +49,28 @@ class BatchLoss(nn.Module):
         self.precision = precision
         self._norms_batches = any(isinstance(module, nn.BatchNorm2d) for module in model.image_encoder.modules())
 
-    def forward(
-        self,
-        batch: ClipBatch,
-        part: Part,
-        stage: Stage,
-        plans: np.random.Generator,
-        generator: np.random.Generator,
-    ) -> tuple[Tensor, Scalars]:
-        """The mean over sessions, decodings and objects, and scalars to watch.
-
-        plans: draws what sessions do, the same in all processes that train together, lest all wait for the one whose
-        sessions happen to be the longest; generator: draws everything else. Source: the official `SAM2Train`.
-        """
+    def forward(self, batch: ClipBatch, part: Part, stage: Stage, chance: Chance) -> tuple[Tensor, Scalars]:
+        """The mean over sessions, decodings and objects, and scalars to watch."""
         with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self._rollout(batch, part, stage, plans, generator)
+            return self._rollout(batch, part, stage, chance)
 
-    def _rollout(
-        self,
-        batch: ClipBatch,
-        part: Part,
-        stage: Stage,
-        plans: np.random.Generator,
-        generator: np.random.Generator,
-    ) -> tuple[Tensor, Scalars]:
+    def _rollout(self, batch: ClipBatch, part: Part, stage: Stage, chance: Chance) -> tuple[Tensor, Scalars]:
         num_frames = batch.pixels.shape[1]
         features = self._encode(batch.normalised().flatten(0, 1))
         losses: list[Tensor] = []
         watched: dict[str, list[Tensor]] = {}
         # Clips with few objects have none for the later sessions: no kind of prompt is to be the first one's for good.
-        turn = int(plans.integers(part.sessions))
+        turn = int(chance.plans.integers(part.sessions))
         for number in range(part.sessions):
-            plan = plan_session(part.annotator, num_frames, plans, (number + turn) % part.sessions, part.sessions)
+            place = (number + turn) % part.sessions
+            plan = plan_session(part.annotator, num_frames, chance.plans, place, part.sessions)
             clips, objects = session_rows(batch.valid, number, part.sessions)
             if not len(clips):
                 continue
             masks = batch.masks[clips, objects]
             views = [features.select(clips * num_frames + frame) for frame in range(num_frames)]
             truths = shrink_masks(masks.flatten(0, 1)[:, None], stage.supervision).unflatten(0, masks.shape[:2])
-            for decoding in Session(self.model, views, masks, plan, part.annotator, generator).decodings():
+            for decoding in Session(self.model, views, masks, plan, part.annotator, chance.clicks).decodings():
                 loss = decoding_loss(decoding.decoded.candidates, truths[:, decoding.frame], stage.losses)
                 losses.append(loss.total(stage.losses).mean())
                 for name, values in loss.scalars(moment(plan, decoding)).items():

@@ -44,8 +44,7 @@ def finetune(
     as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
     packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
     for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows), and float32 with
-    `nano`. Raises
-    `InputError` for data that cannot be opened.
+    `nano`. Raises `InputError` for data that cannot be opened.
     """
     model = config_of(start)
     size = image_size or model.image_size

@@ -6,12 +6,12 @@ import glob
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from masklet.data.clips import Clip
 from masklet.data.reading import read_index_mask
 from masklet.errors import InputError
-from masklet.io.formats.folders import QUARTER_TURNS
+from masklet.io.formats.folders import size_as_shown
 from masklet.io.images import IMAGE_SUFFIXES, read_image
 from masklet.types import Size
 
@@ -72,9 +72,9 @@ def _seem_to_fit(picture: Path, mask: Path) -> bool:
     """Whether a mask holds whole numbers and is of its picture's size, as far as the beginnings of the files tell."""
     try:
         with Image.open(picture) as image, Image.open(mask) as numbers:
-            turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
-            size = image.size[::-1] if turned else image.size
-            return numbers.size == size and (numbers.mode in ("1", "P", "L") or numbers.mode.startswith("I"))
+            shown = size_as_shown(image, Image.Image.getexif(image))  # PNG's own method would decode the pixels
+            whole_numbers = numbers.mode in ("1", "P", "L") or numbers.mode.startswith("I")
+            return whole_numbers and (numbers.height, numbers.width) == shown
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return False
 

@@ -83,6 +83,12 @@ class PictureFinder:
         return self._listed[folder]
 
 
+def size_as_shown(picture: Image.Image, exif: Image.Exif) -> Size:
+    """The size that a picture has once it is turned as its EXIF data say."""
+    turned = exif.get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+    return Size(picture.width, picture.height) if turned else Size(picture.height, picture.width)
+
+
 def picture_size(path: Path) -> Size:
     """The size of a picture file as it is shown, which its EXIF data may turn. But for PNG files nothing is decoded.
 
@@ -90,7 +96,6 @@ def picture_size(path: Path) -> Size:
     """
     try:
         with Image.open(path) as picture:
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
-            return Size(picture.width, picture.height) if turned else Size(picture.height, picture.width)
+            return size_as_shown(picture, picture.getexif())
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from error
