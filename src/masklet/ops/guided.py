@@ -36,9 +36,9 @@ def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Ten
     with torch.autocast(logits.device.type, enabled=False):
         picture = picture[None].float() - picture.float().mean((1, 2), keepdim=True)
         colour = resize_bilinear(picture, logits.shape[-2], logits.shape[-1], antialias=True)
-        inside = logits.float().sigmoid()
-        slope, offset = _fit(colour[0], _mean(colour)[0], inside, _mean(inside))
-        slope, offset = (resize_bilinear(_mean(part), *picture.shape[-2:]) for part in (slope, offset))
+        mean = _NeighbourhoodMean(colour)
+        slope, offset = _fit(colour[0], logits.float().sigmoid(), mean)
+        slope, offset = (resize_bilinear(mean(part), *picture.shape[-2:]) for part in (slope, offset))
         found = (slope * picture).sum(1, keepdim=True) + offset
         found = found.clamp(SURE, 1 - SURE).logit()
         unguided = resize_bilinear(logits.float(), *picture.shape[-2:])
@@ -46,33 +46,33 @@ def resize_guided(logits: Tensor, picture: Tensor, size: tuple[int, int]) -> Ten
         return resize_bilinear(torch.where(surer, unguided, found), *size)
 
 
-def _fit(colour: Tensor, mean_colour: Tensor, inside: Tensor, mean_inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Around each cell the slope [n 3 h w] and offset [n 1 h w] that explain `inside` by colours [3 h w] (ridge
-    regression with three unknowns, solved by Cramer's rule)."""
+def _fit(colour: Tensor, inside: Tensor, mean: _NeighbourhoodMean) -> tuple[Tensor, Tensor]:
+    """Around each cell the slope [n 3 h w] and offset [n 1 h w] that explain `inside` [n 1 h w] by colours [3 h w]
+    (ridge regression with three unknowns, solved by Cramer's rule)."""
+    mean_colour, mean_inside = mean(colour), mean(inside)
     # Rows of the colours' covariance, each [3 h w], the same for every mask; the matrix is symmetric.
     ridge = EPSILON * torch.eye(3, dtype=colour.dtype, device=colour.device)[..., None, None]
-    covariance = _mean(colour[:, None] * colour) - mean_colour[:, None] * mean_colour + ridge
-    first, second, third = covariance
-    adjugate = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)])
-    determinant = (first * adjugate[0]).sum(0)
-    shared = _mean(inside * colour) - mean_inside * mean_colour
+    covariance = mean(colour[:, None] * colour) - mean_colour[:, None] * mean_colour + ridge
+    adjugate = torch.linalg.cross(covariance[[1, 2, 0]], covariance[[2, 0, 1]], dim=1)
+    determinant = (covariance[0] * adjugate[0]).sum(0)
+    shared = mean(inside * colour) - mean_inside * mean_colour
     slope = torch.einsum("nchw,cdhw->ndhw", shared, adjugate) / determinant
     return slope, mean_inside - (slope * mean_colour).sum(1, keepdim=True)
 
 
-def _mean(maps: Tensor) -> Tensor:
-    """The mean of [... h w] over the square around each cell, as far as it lies within the map."""
-    over_rows, over_columns = (_band(side, maps) for side in maps.shape[-2:])
-    return over_rows @ maps @ over_columns.T
+class _NeighbourhoodMean:
+    """The mean of maps [... h w], of the size of `like`, over the square around each cell, as far as it is within the
+    map. As products with two matrices that is quicker than pooling on a CPU."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.over_rows, self.over_columns = (_band(side, like) for side in like.shape[-2:])
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        return self.over_rows @ maps @ self.over_columns.T
 
 
 def _band(side: int, like: Tensor) -> Tensor:
-    """The matrix that takes means over neighbours; as a product it is quicker than pooling on a CPU."""
+    """The matrix that takes means over neighbours."""
     places = torch.arange(side, device=like.device)
     near = ((places[:, None] - places).abs() <= RADIUS).to(like.dtype)
     return near / near.sum(1, keepdim=True)
-
-
-def _cross(one: Tensor, other: Tensor) -> Tensor:
-    """The cross product of vectors [3 h w]."""
-    return torch.linalg.cross(one, other, dim=0)
