@@ -5,7 +5,7 @@ import torch
 
 from masklet.config import ConvNetConfig
 from masklet.errors import InputError
-from masklet.model.convnet import ConvNet, GlobalBlock
+from masklet.model.convnet import ConvNet, GlobalBlock, NormedConvs, conv_norm, relu
 
 WIDTHS, DEPTHS = (8, 8, 16, 32), (1, 1, 1, 1)
 
@@ -35,6 +35,29 @@ def test_fresh_global_blocks_change_nothing_and_trained_ones_only_the_deepest_ma
     randomised(trunk.global_blocks)
     *shallow, deep = (torch.equal(a, b) for a, b in zip(trunk(pixels), plain(pixels)))
     assert all(shallow) and not deep
+
+
+def test_settled_norms_are_joined_with_their_convolutions_and_give_what_they_gave():
+    torch.manual_seed(0)
+    convs = NormedConvs(*conv_norm(3, 8, stride=2), relu(), *conv_norm(8, 4))
+    for norm in (convs[1], convs[4]):
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            torch.nn.init.uniform_(values, 0.5, 2)
+    pixels = torch.randn(2, 3, 12, 16)
+    one_by_one = torch.nn.Sequential(*convs)
+    for norms_train in (False, True):
+        convs.train(norms_train)
+        weights = list(convs.parameters())
+        statistics = [buffer.clone() for buffer in convs.buffers()]
+        found = convs(pixels)
+        grads = torch.autograd.grad(found.square().sum(), weights)
+        convs.load_state_dict(dict(zip(dict(convs.named_buffers()), statistics)), strict=False)
+        expected = one_by_one(pixels)
+        assert torch.allclose(found, expected, atol=1e-5)
+        for one, other in zip(grads, torch.autograd.grad(expected.square().sum(), weights)):
+            assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+        moved = [not torch.equal(*pair) for pair in zip(statistics, convs.buffers())]
+        assert all(moved) if norms_train else not any(moved)
 
 
 def test_every_cell_of_a_global_block_sees_every_other_and_knows_where_it_is():

@@ -553,7 +553,7 @@ def test_vos_optimized_compiles_all_that_a_frame_goes_through(monkeypatch, model
         "image_encoder": {"encode"},
         "memory_attention": {"condition"},
         "sam_prompt_encoder": {"decode"},
-        "sam_mask_decoder": {"encode", "decode"},
+        "sam_mask_decoder": {"decode"},
         "obj_ptr_proj": {"decode"},
         "memory_encoder": {"remember"},
         "obj_ptr_tpos_proj": {None},  # times of pointers: a vector per memory, put together beforehand

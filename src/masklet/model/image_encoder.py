@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from masklet.config import ConvNetConfig, HieraConfig, ModelConfig
 from masklet.model.convnet import ConvNet
 from masklet.model.hiera import Hiera
+from masklet.model.layers import pointwise
 
 STRIDE = 16
 """Pixels of the model's picture per cell of `ImageFeatures.stride16`."""
@@ -50,15 +51,15 @@ class ImageFeatures:
 
 
 class ImageEncoder(nn.Module):
-    """Normalised pixels [b 3 H W] to maps of `width` channels at strides 4, 8 and 16."""
+    """Normalised pixels [b 3 H W] to features; the two 1 x 1 convolutions that make the finest are the decoder's."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.trunk = make_trunk(config.trunk)
         self.neck = Neck(config.trunk.widths, config.width)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.neck(self.trunk(pixels))
+    def forward(self, pixels: Tensor, to_stride4: nn.Conv2d, to_stride8: nn.Conv2d) -> ImageFeatures:
+        return self.neck(self.trunk(pixels), to_stride4, to_stride8)
 
 
 def make_trunk(config: HieraConfig | ConvNetConfig) -> nn.Module:
@@ -74,19 +75,22 @@ class Neck(nn.Module):
         # Deepest first, which is the order of the released files.
         self.convs = nn.ModuleList(Lateral(channels, width) for channels in reversed(trunk_widths))
 
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        stride4, stride8, stride16, stride32 = (conv(x) for conv, x in zip(reversed(self.convs), maps))
+    def forward(self, maps: list[Tensor], to_stride4: nn.Conv2d, to_stride8: nn.Conv2d) -> ImageFeatures:
+        thens = (to_stride4, to_stride8, None, None)
+        stride4, stride8, stride16, stride32 = (
+            lateral(x, then) for lateral, x, then in zip(reversed(self.convs), maps, thens)
+        )
         # Nearest-neighbour upsampling in float32: half precision has no such kernel on every backend.
         deep = F.interpolate(stride32.float(), scale_factor=2.0, mode="nearest").to(stride16.dtype)
-        return stride4, stride8, stride16 + deep
+        return ImageFeatures(stride4, stride8, stride16 + deep)
 
 
 class Lateral(nn.Module):
-    """One 1 x 1 convolution, kept in a module of its own for the key names of the released files."""
+    """One 1 x 1 convolution, held in a module of its own for the key names of the released files."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width_in, width, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+    def forward(self, x: Tensor, then: nn.Conv2d | None) -> Tensor:
+        return self.conv(x) if then is None else pointwise(x, self.conv, then)

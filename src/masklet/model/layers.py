@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over the channels of a map, b c h w."""
+    """Layer normalisation over the channels of a map, b c h w, which comes back with its channels last in memory."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -16,10 +17,8 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(1, keepdim=True)
-        variance = centred.square().mean(1, keepdim=True)
-        normal = centred * torch.rsqrt(variance + self.eps)
-        return normal * self.weight[:, None, None] + self.bias[:, None, None]
+        channels_last = x.permute(0, 2, 3, 1)
+        return F.layer_norm(channels_last, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 class MLP(nn.Module):
@@ -35,6 +34,17 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)
+
+
+def pointwise(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
+    """Two 1 x 1 convolutions with nothing between them as the one that they amount to, on a map [b c h w].
+
+    What lies between them, which is the widest map of all behind a small trunk, is never there.
+    """
+    assert first.bias is not None
+    weight = second.weight.flatten(1) @ first.weight.flatten(1)
+    bias = F.linear(first.bias, second.weight.flatten(1), second.bias)
+    return F.conv2d(x, weight[..., None, None], bias)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -80,9 +80,8 @@ class Network(nn.Module):
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Normalised RGB [b 3 S S], S any multiple of 32, to features; the finest two as the decoder takes them."""
-        stride4, stride8, stride16 = self.image_encoder(pixels.to(self.dtype))
         decoder = self.sam_mask_decoder
-        return ImageFeatures(decoder.conv_s0(stride4), decoder.conv_s1(stride8), stride16)
+        return self.image_encoder(pixels.to(self.dtype), decoder.conv_s0, decoder.conv_s1)
 
     def condition(self, features: ImageFeatures, memory: MemoryTokens | None) -> Tensor:
         """The stride-16 features in the light of the memory, [b c h w]; marked as memoryless where there is none."""
