@@ -67,18 +67,20 @@ BUNDLED_FILES: dict[str, str] = {"nano": "nano.safetensors"}
 def load(
     name_or_path: str | PathLike[str] = DEFAULT_MODEL,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     image_size: int | None = None,
 ) -> Network:
     """Load a model, ready for prediction.
 
     name_or_path: a name from `masklet models` ("nano", "sam2.1-tiny", ...), or a `.pt` or `.safetensors` file;
-    device: "cpu", "cuda", "mps", ..., None for the best there is; dtype: of the weights, None for float32; image_size:
-    side of the square picture the model sees, a multiple of 32, None for the model's own.
+    device: "cpu", "cuda", "mps", ..., None for the best there is; dtype: of the weights, by which the model computes,
+    torch.float32, bfloat16 or float16 or their names, None for float32; image_size: side of the square picture the
+    model sees, a multiple of 32, None for the model's own.
 
     Raises `CheckpointError` for a file that is missing, damaged, unsafe or of another architecture, `DeviceError` for a
-    device this machine lacks, `InputError` for a bad image size.
+    device this machine lacks, `InputError` for a bad image size or dtype.
     """
+    weights_dtype = _dtype(dtype)
     target = choose_device(device)
     path = find_checkpoint(name_or_path)
     state, config = read_checkpoint(path)
@@ -87,7 +89,7 @@ def load(
     if image_size is not None:
         config = replace(config, image_size=image_size)
     model = build(config, state, path)
-    model.to(device=target, dtype=dtype or torch.float32)
+    model.to(device=target, dtype=weights_dtype)
     if target.type == "cpu":
         _let_the_heap_stay()
         if config.trunk.kind == "convnet":
@@ -95,6 +97,15 @@ def load(
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.sam_prompt_encoder.pe_layer.float()  # places of points lose pixels in half precision
     return model.eval()
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    for known in (torch.float32, torch.bfloat16, torch.float16):
+        if dtype in (known, str(known).removeprefix("torch.")):
+            return known
+    if dtype is None:
+        return torch.float32
+    raise InputError(f"a model computes in float32, bfloat16 or float16, not in {dtype}")
 
 
 def _let_the_heap_stay() -> None:

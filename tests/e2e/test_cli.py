@@ -103,6 +103,15 @@ def test_several_boxes_are_tracked_as_an_object_each(model, clip, tmp_path) -> N
     checked(tmp_path, [f"{number:05d}" for number in range(8)], [3, 4])
 
 
+@pytest.mark.parametrize("command", ["segment", "track", "everything"])
+def test_the_model_computes_in_the_precision_that_is_named(model, picture, tmp_path, capsys, command) -> None:
+    box = () if command == "everything" else ("--box", "5,5,30,30")
+    given = (command, picture, *box, "--model", model, "--out", tmp_path, "--precision")
+    assert run(*given, "bfloat16") == 0
+    assert run(*given, "half") == 2
+    assert "float32, bfloat16 or float16, not in half" in capsys.readouterr().err
+
+
 def test_a_microscope_s_pictures_are_shown_in_the_range_that_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("masklet.checkpoints.load", lambda *_, **__: ColourNetwork())
     stack = np.full((3, 128, 128), 300, np.uint16)

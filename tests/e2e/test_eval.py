@@ -159,6 +159,8 @@ def test_other_settings_need_another_folder(davis, model, tmp_path, capsys):
     assert run(*common) == 0
     assert run(*common, "--prompt", "box") == 2
     assert "prompt = 'mask', now it is 'box'" in capsys.readouterr().err
+    assert run(*common, "--precision", "bfloat16") == 2
+    assert "precision = None, now it is 'bfloat16'" in capsys.readouterr().err
 
 
 def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):

@@ -60,9 +60,17 @@ def test_half_precision_files_load_as_float32(tmp_path):
 
 def test_half_precision_on_request_keeps_the_places_of_points(tmp_path):
     save(tiny_model(), tmp_path / "model.pt")
-    loaded = load(tmp_path / "model.pt", device="cpu", dtype=torch.bfloat16)
-    assert loaded.dtype == torch.bfloat16
-    assert loaded.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
+    for dtype in (torch.bfloat16, "bfloat16"):
+        loaded = load(tmp_path / "model.pt", device="cpu", dtype=dtype)
+        assert loaded.dtype == torch.bfloat16
+        assert loaded.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, "half", "torch.float64"])
+def test_a_model_computes_in_nothing_but_floating_point_of_three_kinds(tmp_path, dtype):
+    save(tiny_model(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match=rf"float32, bfloat16 or float16, not in {dtype}"):
+        load(tmp_path / "model.pt", device="cpu", dtype=dtype)
 
 
 def test_image_size_is_changed_on_loading(tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.model_options import Device, ImageSize, Model, Precision
 
 app = typer.Typer(no_args_is_help=True, help="Measure segmentation and tracking by the benchmarks' protocols.")
 
@@ -38,6 +38,7 @@ def vos(
     clip: Clips = None,
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
@@ -51,7 +52,7 @@ def vos(
 
     other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
-    run = VosRun(dataset, ModelChoice(model, image_size, device), out, prompt)
+    run = VosRun(dataset, ModelChoice(model, image_size, device, precision), out, prompt)
     results, seconds = _measured(run, out, processes, quiet)
     if not any(one.has_truth for one in dataset.clips):
         count = pack_submission(dataset, run.scores.predicted, out / "submission.zip")
@@ -99,6 +100,7 @@ def interactive(
     clip: Clips = None,
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
@@ -110,7 +112,7 @@ def interactive(
 
     other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
-    run = InteractiveRun(dataset, ModelChoice(model, image_size, device), cast(Mode, mode), rounds, clicks)
+    run = InteractiveRun(dataset, ModelChoice(model, image_size, device, precision), cast(Mode, mode), rounds, clicks)
     results, seconds = _measured(run, out, processes, quiet)
     report = interactive_report(run, results, seconds)
     _finish(report, lambda: worst_interactive(run, results), out, other, quiet)
@@ -128,6 +130,7 @@ def image(
     out: Out = Path("eval-image"),
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
@@ -137,7 +140,7 @@ def image(
     from masklet.eval.running import ModelChoice
 
     other = _other_report(compare)
-    run = ImageRun(data, ModelChoice(model, image_size, device), images, clicks, min_area, whole, limit)
+    run = ImageRun(data, ModelChoice(model, image_size, device, precision), images, clicks, min_area, whole, limit)
     results, seconds = _measured(run, out, processes, quiet)
     _finish(image_report(run, results, seconds), lambda: worst_pictures(run, results), out, other, quiet)
 

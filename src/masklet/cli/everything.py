@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.model_options import Device, ImageSize, Model, Precision
 from masklet.cli.prompt_options import Quiet, Range, parse_range
 
 
@@ -41,6 +41,7 @@ def everything(
     value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     quiet: Quiet = False,
 ) -> None:
     """Find and mask everything, without a prompt; in a clip, track it, and take up what comes later.
@@ -65,7 +66,7 @@ def everything(
     still = is_still(Path(source))
     if still and (max_objects, every) != (None, None):
         raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
-    network = load(model, device=device, image_size=image_size)
+    network = load(model, device=device, dtype=precision, image_size=image_size)
     if still:
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
             recorded = everything_to_folder(network, source, out, value_range=shown, on_points=on_points, **options)

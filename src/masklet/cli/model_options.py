@@ -11,6 +11,13 @@ ImageSize = Annotated[
     int | None,
     typer.Option("--image-size", help="Side at which the model looks, a multiple of 32; its own if left out."),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="float32 or bfloat16, which is much faster on GPUs and processors that have it; float32 if left out.",
+    ),
+]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or mps; if left out, the best of them that there is.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.model_options import Device, ImageSize, Model, Precision
 from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
 
 
@@ -23,6 +23,7 @@ def segment(
     value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     quiet: Quiet = False,
 ) -> None:
     """Segment objects in a picture by clicks or boxes.
@@ -42,7 +43,7 @@ def segment(
     if not image.exists():  # which costs less to know than to load a model
         raise InputError(f"no such picture: {image}")
     recorded = segment_to_folder(
-        load(model, device=device, image_size=image_size),
+        load(model, device=device, dtype=precision, image_size=image_size),
         image,
         out,
         points=[(x, y) for x, y, _ in points],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.model_options import Device, ImageSize, Model
+from masklet.cli.model_options import Device, ImageSize, Model, Precision
 from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
 
 
@@ -34,6 +34,7 @@ def track(
     value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
+    precision: Precision = None,
     model: Model = "nano",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
     quiet: Quiet = False,
@@ -73,7 +74,7 @@ def track(
         )
     with frame_progress("tracking", quiet=quiet) as on_frame:
         recorded = track_to_folder(
-            load(model, device=device, image_size=image_size),
+            load(model, device=device, dtype=precision, image_size=image_size),
             video,
             placed,
             out,

@@ -30,13 +30,14 @@ SETTINGS_FILE = "settings.json"
 class ModelChoice:
     """A model by what `masklet.load` takes, so that every worker process loads its own.
 
-    threads: of each process on a CPU. It is fixed, because the number of threads moves the last digits of a figure, and
-    figures must not depend on how many processes share the work.
+    precision: the name of a dtype, None for float32; threads: of each process on a CPU. It is fixed, because the number
+    of threads moves the last digits of a figure, and figures must not depend on how many processes share the work.
     """
 
     name: str
     image_size: int | None = None
     device: str | None = None
+    precision: str | None = None
     threads: int = 1
 
     @property
@@ -54,7 +55,7 @@ class ModelChoice:
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            yield _load(self.name, self.image_size, self.device)
+            yield _load(self.name, self.image_size, self.device, self.precision)
         finally:
             torch.set_num_threads(before)
 
@@ -135,10 +136,10 @@ class _Timed:
 
 
 @lru_cache(maxsize=1)
-def _load(name: str, image_size: int | None, device: str | None) -> Network:
+def _load(name: str, image_size: int | None, device: str | None, precision: str | None) -> Network:
     from masklet.checkpoints import load
 
-    return load(name, device=device, image_size=image_size)
+    return load(name, device=device, dtype=precision, image_size=image_size)
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
