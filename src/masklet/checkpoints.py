@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
-from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, OutputError
+from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, MissingCheckpoint, OutputError
 from masklet.model.network import Network
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def find_checkpoint(name_or_path: str | PathLike[str]) -> Path:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the checkpoint in it, such as {path / 'model.safetensors'}")
     if path.suffix in (".pt", ".pth", ".safetensors") or path.parent != Path("."):
-        raise CheckpointError(f"no checkpoint at {path}")
+        raise MissingCheckpoint(f"no checkpoint at {path}")
     raise CheckpointError(f"unknown model {name!r}; known are {', '.join(CONFIGS)}, or give a .pt or .safetensors file")
 
 

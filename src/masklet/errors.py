@@ -19,6 +19,10 @@ class PromptError(InputError):
     """A point, box, mask or object id that cannot be used as a prompt."""
 
 
+class TooEarly(PromptError, RuntimeError):
+    """A call that needs a prompt or a picture first; a `RuntimeError` under the official names."""
+
+
 class BrokenVideo(InputError):
     """A video, `name`, that breaks off or is damaged for a `reason` after `frame`, the last good one, -1 for none."""
 
@@ -39,7 +43,11 @@ class CheckpointError(MaskletError):
     """A checkpoint that is missing, damaged, unsafe, or of another architecture."""
 
 
-class DeviceError(MaskletError):
+class MissingCheckpoint(CheckpointError, FileNotFoundError):
+    """No checkpoint is where one was named."""
+
+
+class DeviceError(MaskletError, RuntimeError):
     """A named device, compiler or optional package that this machine does not have."""
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import masklet
-from masklet.errors import CheckpointError, DeviceError, InputError, PromptError
+from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, MissingCheckpoint, PromptError
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.sam2 import build_sam
 from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
@@ -170,7 +170,7 @@ def test_a_network_and_a_checkpoint_are_one_too_many(model, tmp_path):
         build_sam2(model, tmp_path / "mine.pt")
 
 
-def test_values_that_official_scripts_give(model, clip):
+def test_an_end_and_padding_as_scripts_give_them(model, clip):
     tracker = build_sam2_video_predictor(model)
     tracker.max_cond_frames_in_attn = -1
     state = tracker.init_state(clip)
@@ -178,8 +178,45 @@ def test_values_that_official_scripts_give(model, clip):
     alone = tracker.add_new_points_or_box(state, 0, 2, points=[[10, 20]], labels=[1])[2]
     assert torch.equal(padded[0], alone[1])
     assert list(tracker.propagate_in_video(state, start_frame_idx=len(clip))) == []
-    with pytest.raises(InputError, match="clear_non_cond_mem_around_input=True is not there"):
-        tracker.clear_non_cond_mem_around_input = True
+
+
+def test_what_official_models_say_of_themselves_can_be_read_and_not_changed(model):
+    tracker = build_sam2_video_predictor(model)
+    assert (tracker.num_maskmem, tracker.max_obj_ptrs_in_encoder, tracker.backbone_stride) == (7, 16, 16)
+    assert (tracker.hidden_dim, tracker.mem_dim) == (model.config.width, model.config.memory_width)
+    tracker.num_maskmem = 7
+    for name, value in {"num_maskmem": 4, "clear_non_cond_mem_around_input": True}.items():
+        with pytest.raises(InputError, match=f"{name} can only be (7|False), as in every release; got {value}"):
+            setattr(tracker, name, value)
+    with pytest.raises(AttributeError, match="no attribute 'num_masks'"):
+        tracker.num_masks  # noqa: B018
+
+
+def test_a_configuration_file_s_contents_are_not_read_and_that_is_said(tmp_path):
+    config = tmp_path / "sam2.1_hiera_t.yaml"
+    config.write_text("model:\n  image_size: 512\n")
+    with pytest.warns(MaskletWarning, match="stands for sam2.1-tiny as released"), pytest.raises(MissingCheckpoint):
+        build_sam2(config, tmp_path / "gone.pt")
+
+
+def test_errors_that_scripts_catch_are_of_the_kinds_that_they_catch(model, tracker, clip, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*gone\.pt"):
+        build_sam2("sam2.1_hiera_t.yaml", tmp_path / "gone.pt")
+    with pytest.raises(RuntimeError, match="unknown device 'gpu'"):
+        build_sam2(model, device="gpu")
+    with pytest.raises(RuntimeError, match="call set_image first"):
+        SAM2ImagePredictor(model).predict(POINT, LABEL)
+    state = tracker.init_state(clip)
+    with pytest.raises(RuntimeError, match="nothing to propagate for any object"):
+        next(tracker.propagate_in_video(state))
+    with pytest.raises(RuntimeError, match=r"no object 7 to remove; there are \[\]"):
+        tracker.remove_object(state, 7, strict=True)
+
+
+def test_a_state_is_its_predictor_s(model, clip):
+    one, other = (build_sam2_video_predictor(model) for _ in range(2))
+    with pytest.raises(InputError, match="another predictor's"):
+        other.add_new_points_or_box(one.init_state(clip), 0, 1, POINT, LABEL)
 
 
 def test_predictors_share_the_weights_of_a_loaded_model(model):
@@ -234,7 +271,8 @@ def test_post_processing_comes_last_as_officially():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("++model.num_maskmem=3", "unknown key 'num_maskmem'; known are add_all_frames"),
+        ("++model.num_maskmem=3", "num_maskmem can only be 7"),
+        ("++model.num_memories=3", "unknown key 'num_memories'; known are add_all_frames"),
         ("image_size=512", "not of the form"),
         ("++model.image_size=big", "'big' should be a whole number"),
         ("++model.image_size=500", "multiple of 32"),
@@ -294,6 +332,30 @@ def test_earlier_logits_are_one_for_all_prompts_or_one_for_each(predictor):
         predictor.predict(box=boxes, mask_input=earlier[:2])
     with pytest.raises(PromptError, match="3 rows of mask_input for 1 of prompts"):
         predictor.predict(POINT, LABEL, mask_input=earlier)
+
+
+@pytest.mark.parametrize("order", [("_features", "_orig_hw"), ("_orig_hw", "_features")])
+def test_features_that_a_script_kept_are_put_back(model, clip, order):
+    first, second = SAM2ImagePredictor(model), SAM2ImagePredictor(model)
+    first.set_image(clip[0])
+    assert first._is_image_set
+    kept = {"_features": first._features, "_orig_hw": list(first._orig_hw)}
+    second.set_image(clip[3][:40])
+    for name in order:
+        setattr(second, name, kept[name])
+    second._is_image_set, second._is_batch = True, False
+    for one, other in zip(first.predict(POINT, LABEL), second.predict(POINT, LABEL)):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    second._is_image_set = False
+    with pytest.raises(PromptError, match="call set_image first"):
+        second.predict(POINT, LABEL)
+
+
+def test_a_box_may_be_its_two_corners(predictor):
+    corners = np.array([[5, 6], [40, 30]])
+    for box, flat in ((corners, corners.ravel()), (corners[None], corners.reshape(1, 4))):
+        for one, other in zip(predictor.predict(box=box), predictor.predict(box=flat)):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_coordinates_may_be_fractions_of_the_picture(predictor, clip):
@@ -506,6 +568,7 @@ def test_objects_are_cleared_removed_and_reset(tracker, clip):
     with pytest.raises(PromptError, match="object 2"):
         next(tracker.propagate_in_video(state))
     assert tracker.clear_all_prompts_in_frame(state, 0, 2, need_output=False) is None
+    assert tracker.clear_all_prompts_in_frame(state, 0, 99)[:2] == (0, [1, 2]), "never prompted"
 
     ids, updated = tracker.remove_object(state, 1)
     assert ids == [2]
@@ -578,6 +641,23 @@ def test_everything_works_in_inference_mode_and_autocast(model, clip):
         tracked = [logits for _, _, logits in tracker.propagate_in_video(state)]
     assert len(tracked) == 8
     assert all(torch.isfinite(logits).all() for logits in tracked)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_began_under_autocast_goes_on_without_and_the_other_way_round(model, clip, dtype):
+    tracker, predictor = build_sam2_video_predictor(model), SAM2ImagePredictor(model)
+    state, autocast = tracker.init_state(clip), torch.autocast("cpu", dtype=dtype)
+    with autocast:
+        tracker.add_new_points_or_box(state, 0, 1, POINT, LABEL)
+        predictor.set_image(clip[0])
+    assert predictor._embeddings[0].features.stride16.dtype == torch.float32, "as officially"
+    assert predictor.predict(POINT, LABEL)[0].shape[0] == 3
+    outside = [logits for *_, logits in tracker.propagate_in_video(state)]
+    with autocast:
+        inside = [logits for *_, logits in tracker.propagate_in_video(state)]
+    tracker.add_new_points_or_box(state, 4, 1, POINT, LABEL)
+    assert len(outside) == len(inside) == len(clip)
+    assert all(torch.isfinite(logits).all() for logits in (*outside, *inside))
 
 
 def test_masklet_names_work_in_official_places(monkeypatch, model):

@@ -80,9 +80,10 @@ class Neck(nn.Module):
         stride4, stride8, stride16, stride32 = (
             lateral(x, then) for lateral, x, then in zip(reversed(self.convs), maps, thens)
         )
-        # Nearest-neighbour upsampling in float32: half precision has no such kernel on every backend.
-        deep = F.interpolate(stride32.float(), scale_factor=2.0, mode="nearest").to(stride16.dtype)
-        return ImageFeatures(stride4, stride8, stride16 + deep)
+        # Nearest-neighbour upsampling in float32: half precision has no such kernel on every backend. Under autocast
+        # the sum stays so, as officially: memories are made of it, outside of autocast perhaps.
+        deep = F.interpolate(stride32.float(), scale_factor=2.0, mode="nearest")
+        return ImageFeatures(stride4, stride8, stride16 + deep.to(to_stride4.weight.dtype))
 
 
 class Lateral(nn.Module):

@@ -94,8 +94,8 @@ def encoder_fingerprint(model: Network) -> str:
     decoder = model.sam_mask_decoder  # `encode` ends with two of its convolutions
     parts = (model.image_encoder, decoder.conv_s0, decoder.conv_s1)
     weights = [weight.flatten() for part in parts for weight in part.state_dict().values()]
-    few = torch.cat([weight[:: max(1, len(weight) // NUM_SAMPLED)].bfloat16() for weight in weights])
-    return f"{zlib.crc32(few.cpu().view(torch.int16).numpy().tobytes()):08x}"
+    few = [weight[:: max(1, len(weight) // NUM_SAMPLED)].bfloat16().view(torch.int16) for weight in weights]
+    return f"{zlib.crc32(torch.cat(few).cpu().numpy().tobytes()):08x}"
 
 
 class ImagePredictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from masklet.checkpoints import HUB_FILES, choose_device, load
 from masklet.config import CONFIGS
 from masklet.errors import CheckpointError, InputError, MaskletWarning
 from masklet.model.network import Network
-from masklet.sam2.overrides import OfficialOptions
+from masklet.sam2.overrides import RELEASED, OfficialOptions
 
 if TYPE_CHECKING:
     from masklet.sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -55,6 +56,25 @@ class SAM2Base(Network):
     def image_size(self) -> int:
         """Side of the square picture the model sees, in pixels."""
         return self.config.image_size
+
+    @property
+    def hidden_dim(self) -> int:
+        """Channels of features and object pointers."""
+        return self.config.width
+
+    @property
+    def mem_dim(self) -> int:
+        """Channels of memories."""
+        return self.config.memory_width
+
+    def __getattr__(self, name: str) -> Any:
+        return RELEASED[name] if name in RELEASED else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises `InputError` for an official attribute that would otherwise be taken and not followed."""
+        if name in RELEASED and value != RELEASED[name]:
+            raise InputError(f"{name} can only be {RELEASED[name]}, as in every release; got {value!r}")
+        super().__setattr__(name, value)
 
 
 def build_sam2(
@@ -138,6 +158,13 @@ def _config_name(config: str | PathLike[str]) -> str:
     if stem not in _CONFIG_FILES:
         known = ", ".join([*CONFIGS, *(f"{stem}.yaml" for stem in _CONFIG_FILES)])
         raise InputError(f"unknown configuration {str(config)!r}; known are {known}")
+    if os.path.isfile(config):
+        warnings.warn(
+            f"what {config} says is not read: it stands for {_CONFIG_FILES[stem]} as released; what is to differ goes "
+            'into hydra_overrides_extra, as "++model.image_size=512" does',
+            MaskletWarning,
+            stacklevel=4,
+        )
     return _CONFIG_FILES[stem]
 
 

@@ -42,13 +42,15 @@ def official_clip(video: Any) -> Any:
 
 
 class JpegFrames(FrameSource):
-    """The frames of JPEG files as they are stored: officially their EXIF orientation is ignored."""
+    """The frames of JPEG files as they are stored: officially their EXIF orientation is ignored.
+
+    Pictures of other sizes are brought to that of the last, which officially is the clip's: so scripts find in one
+    picture what they point out in another.
+    """
 
     def __init__(self, name: str, files: list[Path]) -> None:
-        first = _stored(files[0])
-        super().__init__(name, Size(*first.shape[:2]), fps=None)
+        super().__init__(name, Size(*_stored(files[-1]).shape[:2]), fps=None)
         self._files = files
-        self._keep(0, first)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -57,7 +59,8 @@ class JpegFrames(FrameSource):
         if number >= len(self):
             raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {number}")
         frame = _stored(self._files[number])
-        self._check_size(frame, str(self._files[number]))
+        if frame.shape[:2] != tuple(self.size):
+            return np.asarray(Image.fromarray(frame).resize(self.size[::-1], Image.Resampling.BICUBIC))
         return frame
 
 

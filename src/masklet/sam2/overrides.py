@@ -11,7 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from masklet.errors import InputError
+from masklet.model.image_encoder import STRIDE
 from masklet.model.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
+from masklet.model.network import MASK_BIAS, MASK_SCALE, NUM_TEMPORAL_SLOTS
+from masklet.tracking.memory import MAX_POINTERS
+from masklet.tracking.step import MAX_AMBIGUOUS_POINTS
 
 _OVERRIDE = re.compile(r"(?:\+\+|\+)?model\.(?P<key>[\w.]+)=(?P<value>.*)")
 _DECODER = "sam_mask_decoder_extra_args.dynamic_multimask"
@@ -121,7 +125,24 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
 }
 """Official key -> our option and how its text is read."""
 
+RELEASED: dict[str, float] = {
+    "num_maskmem": NUM_TEMPORAL_SLOTS,
+    "max_obj_ptrs_in_encoder": MAX_POINTERS,
+    "only_obj_ptrs_in_the_past_for_eval": True,
+    "non_overlap_masks_for_mem_enc": False,
+    "multimask_output_in_sam": True,
+    "multimask_output_for_tracking": True,
+    "multimask_min_pt_num": 0,
+    "multimask_max_pt_num": MAX_AMBIGUOUS_POINTS,
+    "sigmoid_scale_for_mem_enc": MASK_SCALE,
+    "sigmoid_bias_for_mem_enc": MASK_BIAS,
+    "backbone_stride": STRIDE,
+    "clear_non_cond_mem_around_input": False,  # with which the released code stops
+}
+"""What the official models have as attributes too, and which of their values can be had."""
+
 _FIXED: dict[str, float] = {
+    **RELEASED,
     f"{_DECODER}_stability_delta": STABILITY_DELTA,
     f"{_DECODER}_stability_thresh": STABILITY_THRESHOLD,
     # The compiled trunk of official configurations is `vos_optimized` here.

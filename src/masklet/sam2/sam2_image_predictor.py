@@ -10,10 +10,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, PromptError, TooEarly
+from masklet.model.image_encoder import ImageFeatures
 from masklet.model.network import Network
 from masklet.ops.coordinates import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
-from masklet.predict.image import ImageEmbedding, ImagePredictor
+from masklet.predict.image import ImageEmbedding, ImagePredictor, encoder_fingerprint
 from masklet.sam2.build_sam import SAM2Base, build_sam2_hf, load_network
 from masklet.types import Size
 
@@ -51,8 +52,7 @@ class SAM2ImagePredictor:
             fill_hole_area=int(max_hole_area),
             remove_speck_area=int(max_sprinkle_area),
         )
-        self._embeddings: list[ImageEmbedding] = []
-        self._is_batch = False
+        self.reset_predictor()
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
@@ -67,19 +67,21 @@ class SAM2ImagePredictor:
     def set_image(self, image: Any) -> None:
         """Encode an RGB picture: an array [H W 3] of 0 to 255, a PIL image, or what else `masklet` reads."""
         self.reset_predictor()
-        self._embeddings = [self._predictor.embed(image)]
+        self._set([self._predictor.embed(image)])
 
     def set_image_batch(self, image_list: Sequence[Any]) -> None:
         """Encode pictures of any sizes together, for `predict_batch`. Raises `InputError` where there are none."""
         self.reset_predictor()
         if not len(image_list):
             raise InputError("set_image_batch needs a picture at least; got an empty list")
-        self._embeddings = self._predictor.embed_batch(image_list)
+        self._set(self._predictor.embed_batch(image_list))
         self._is_batch = True
 
     def reset_predictor(self) -> None:
         """Forget the picture."""
-        self._embeddings = []
+        self._embeddings: list[ImageEmbedding] = []
+        self._sizes: list[Size] = []
+        self._kept_features: dict[str, Any] | None = None  # put back by a script that is still to say the sizes
         self._is_batch = False
 
     def predict(
@@ -95,8 +97,9 @@ class SAM2ImagePredictor:
         """Masks for a prompt, or for b prompts at once.
 
         point_coords: [n 2] or [b n 2] x, y in pixels (fractions of the picture where `normalize_coords` is off);
-        point_labels: [n] or [b n], 1 object, 0 not the object; box: [4] or [b 4]; mask_input: [1 h w] or [b 1 h w]
-        low-resolution logits of an earlier answer. Raises `PromptError`.
+        point_labels: [n] or [b n], 1 object, 0 not the object; box: [4] or [b 4], or its corners, [2 2] or [b 2 2];
+        mask_input: [1 h w] or [b 1 h w] low-resolution logits of an earlier answer. Raises `PromptError`, which is
+        `TooEarly` before `set_image`.
         """
         prompt = (point_coords, point_labels, box, mask_input)
         return self._answer(self._embedding(), prompt, multimask_output, return_logits, normalize_coords)
@@ -113,7 +116,7 @@ class SAM2ImagePredictor:
     ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
         """`predict` for each picture of `set_image_batch`: lists of masks, predicted IoUs and low-resolution logits."""
         if not self._is_batch:
-            raise PromptError("no pictures are set: call set_image_batch first")
+            raise TooEarly("no pictures are set: call set_image_batch first")
         batches = (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
         for batch in batches:
             if batch is not None and len(batch) < len(self._embeddings):
@@ -139,10 +142,51 @@ class SAM2ImagePredictor:
         fine = [torch.cat([getattr(maps, name) for maps in features]) for name in ("stride4", "stride8")]
         return {"image_embed": coarse, "high_res_feats": fine}
 
+    @_features.setter
+    def _features(self, features: dict[str, Any]) -> None:
+        """What a script kept of `_features`; it sets `_orig_hw` besides."""
+        self._put_back(features, self._orig_hw)
+
+    @property
+    def _orig_hw(self) -> list[tuple[int, int]]:
+        """Height and width of each picture set."""
+        return [(size.height, size.width) for size in self._sizes]
+
+    @_orig_hw.setter
+    def _orig_hw(self, sizes: Sequence[tuple[int, int]]) -> None:
+        self._put_back(self._features if self._embeddings else self._kept_features, sizes)
+
+    @property
+    def _is_image_set(self) -> bool:
+        """Whether `predict` has what it needs; put to True officially where features are put back."""
+        return bool(self._embeddings)
+
+    @_is_image_set.setter
+    def _is_image_set(self, value: bool) -> None:
+        if not value:
+            self.reset_predictor()
+
+    def _put_back(self, features: dict[str, Any] | None, sizes: Sequence[tuple[int, int]]) -> None:
+        """Make embeddings of official features and sizes of pictures, as soon as there are as many of both."""
+        self._kept_features, self._sizes = features, [Size(int(height), int(width)) for height, width in sizes]
+        self._embeddings = []
+        if features is None or len(features["image_embed"]) != len(sizes):
+            return
+        with torch.no_grad():
+            coarse = features["image_embed"] - self.model.no_mem_embed.transpose(1, 2)[..., None]
+        maps = zip(*features["high_res_feats"], coarse, strict=True)
+        name, weights = self.model.config.name, encoder_fingerprint(self.model)
+        for size, each in zip(self._sizes, maps):
+            seen = ImageFeatures(*(one[None] for one in each))
+            self._embeddings.append(ImageEmbedding(size, seen, name, weights))
+
+    def _set(self, embeddings: list[ImageEmbedding]) -> None:
+        self._embeddings, self._sizes = embeddings, [embedding.size for embedding in embeddings]
+
     def _embedding(self) -> ImageEmbedding:
         """The picture last set."""
         if not self._embeddings:
-            raise PromptError("no picture is set: call set_image first")
+            raise TooEarly("no picture is set: call set_image first")
         return self._embeddings[-1]
 
     def _answer(
@@ -181,8 +225,10 @@ def _model_points(coords: Any, labels: Any, box: Any, size: Size, model: Network
         rows = Points(xy, kinds.int())
     if box is not None:
         boxes = _tensor(box, model.device)
+        if boxes.shape[-2:] == (2, 2):
+            boxes = boxes.flatten(-2)
         if boxes.shape[-1:] != (4,):
-            raise PromptError(f"a box is four numbers x0, y0, x1, y1; got shape {tuple(boxes.shape)}")
+            raise PromptError(f"a box is four numbers x0, y0, x1, y1, or two corners; got {tuple(boxes.shape)}")
         corners = boxes.reshape(-1, 2, 2)
         kinds = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]], device=model.device).expand(len(corners), 2).int()
         if rows is not None and len(rows.xy) != len(corners):

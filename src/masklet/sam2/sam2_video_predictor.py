@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, PromptError, TooEarly
 from masklet.model.compiled import compile_model
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.ops.coordinates import BOTTOM_RIGHT, PAD, TOP_LEFT
@@ -85,16 +85,6 @@ class SAM2VideoPredictor(SAM2Base):
         self.memory_temporal_stride_for_eval = options.memory_temporal_stride_for_eval
         self.max_cond_frames_in_attn = options.max_cond_frames_in_attn
 
-    @property
-    def clear_non_cond_mem_around_input(self) -> bool:
-        """Always off: the released code stops with an error when it is on."""
-        return False
-
-    @clear_non_cond_mem_around_input.setter
-    def clear_non_cond_mem_around_input(self, value: bool) -> None:
-        if value:
-            raise InputError("clear_non_cond_mem_around_input=True is not there: the released code fails with it")
-
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2VideoPredictor:
         """The predictor of a hub repository such as "facebook/sam2.1-hiera-tiny", or of one of our model names."""
@@ -161,13 +151,13 @@ class SAM2VideoPredictor(SAM2Base):
         return self._answer(inference_state, masks)
 
     def propagate_in_video_preflight(self, inference_state: InferenceState) -> None:
-        """Settle the prompts given so far. Raises `PromptError` where an object, or all, have none."""
+        """Settle the prompts given so far. Raises `TooEarly` where an object, or all, have none."""
         session = self._session(inference_state)
         session.settle()
         bare = [object_id for object_id, track in session.tracks.items() if not track.conditioning]
         if bare or not session.tracks:
             whom = f"object {bare[0]}" if bare else "any object"
-            raise PromptError(f"nothing to propagate for {whom}: add a point, box or mask to some frame first")
+            raise TooEarly(f"nothing to propagate for {whom}: add a point, box or mask to some frame first")
 
     def propagate_in_video(
         self,
@@ -196,9 +186,11 @@ class SAM2VideoPredictor(SAM2Base):
     def clear_all_prompts_in_frame(
         self, inference_state: InferenceState, frame_idx: int, obj_id: int, need_output: bool = True
     ) -> Answer | None:
-        """Take back an object's prompts on a frame, which becomes an ordinary frame; return the masks left there."""
+        """Take back an object's prompts on a frame, which becomes an ordinary frame; return the masks left there. Of an
+        object that was never prompted there are none."""
         session = self._session(inference_state)
-        masks = session.clear(obj_id, frame_idx)
+        known = obj_id in session.tracks
+        masks = session.clear(obj_id, frame_idx) if known else session.preview(frame_idx)
         return self._answer(inference_state, masks) if need_output else None
 
     def remove_object(
@@ -206,12 +198,14 @@ class SAM2VideoPredictor(SAM2Base):
     ) -> tuple[list[int], list[tuple[int, Tensor]]]:
         """Forget an object. Returns the ids left, and the masks left on the frames where it had been prompted.
 
-        Raises `PromptError` for an unknown object where `strict`.
+        Raises `TooEarly` for an unknown object where `strict`.
         """
         session = self._session(inference_state)
-        if obj_id not in session.tracks and not strict:
+        if obj_id not in session.tracks:
+            if strict:
+                raise TooEarly(f"there is no object {obj_id!r} to remove; there are {inference_state.object_ids}")
             return inference_state.object_ids, []
-        frames = list(session.tracks[obj_id].prompts) if obj_id in session.tracks else []
+        frames = list(session.tracks[obj_id].prompts)
         session.remove(obj_id)
         updated = []
         if need_output and session.tracks:
@@ -227,7 +221,9 @@ class SAM2VideoPredictor(SAM2Base):
         return non_overlapping(pred_masks)
 
     def _session(self, inference_state: InferenceState) -> VideoSession:
-        """The state's session, following the options as they are now."""
+        """The state's session, following the options as they are now. Raises `InputError` for another predictor's."""
+        if inference_state.session.model is not self:
+            raise InputError("this inference state is another predictor's; make one with this predictor's init_state")
         inference_state.session.policy = self._policy(inference_state.session.policy.offload)
         return inference_state.session
 
