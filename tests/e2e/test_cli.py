@@ -243,7 +243,7 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
         (("everything", "PICTURE", "--every", "3"), 2, "are for clips"),
         (("everything", "PICTURE", "--iou", "5"), 2, "--iou"),
         (("segment", "PICTURE", "--point", "1,1", "--device", "banana"), 1, "unknown device 'banana'; there are cpu"),
-        (("track", "CLIP", "--point", "1,1", "--mask", "PICTURE"), 2, "a mask prompt comes alone"),
+        (("track", "CLIP", "--point", "1,1", "--mask", "PICTURE"), 2, "leave out --box and --point"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_wrong(
@@ -273,13 +273,34 @@ def test_models_lists_every_name_and_where_it_is(capsys) -> None:
     assert "in the package" in lines[0]
 
 
-def test_memory_that_runs_out_is_one_line(picture, capsys, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"), "takes less, --device cpu has more"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "takes less"),
+        (MemoryError("Unable to allocate 9 GiB for an array"), "takes less"),
+    ],
+)
+def test_memory_that_runs_out_is_one_line(picture, capsys, monkeypatch, error, advice) -> None:
     def out_of_memory(*_, **__):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
+        raise error
 
     monkeypatch.setattr("masklet.predict.record.segment_to_folder", out_of_memory)
     assert run("segment", picture, "--point", "1,1") == 1
-    assert "ran out of memory: a smaller --image-size or model takes less" in capsys.readouterr().err
+    found = capsys.readouterr().err.strip()
+    assert found == f"masklet: memory ran out: a smaller picture, --image-size or model {advice}"
+
+
+def test_options_that_would_not_count_are_refused(clip, tmp_path, capsys) -> None:
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text('[{"frame": 0, "object": 1, "box": [0, 8, 14, 22]}]')
+    mask, box = ("--mask", tmp_path / "mask.png"), ("--box", "0,8,14,22")
+    for options in ((*mask, *box), (*mask, *box, *box), (*mask, "--point", "3,9")):
+        assert run("track", clip, *options) == 2
+        assert "--mask says all of an object" in " ".join(capsys.readouterr().err.split())
+    for options in (("--frame", 3), ("--object", 2)):
+        assert run("track", clip, "--prompts", prompts, *options) == 2
+        assert "--prompts says its own" in " ".join(capsys.readouterr().err.split())
 
 
 def test_help_and_no_arguments_load_no_torch() -> None:

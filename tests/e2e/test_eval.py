@@ -163,6 +163,27 @@ def test_other_settings_need_another_folder(davis, model, tmp_path, capsys):
     assert "precision = None, now it is 'bfloat16'" in capsys.readouterr().err
 
 
+def test_nothing_that_another_wrote_is_written_over(davis, model, tmp_path, capsys):
+    common = ("vos", "--data", davis, "--model", model, "--clip", "alpha", "--quiet", "--out")
+    for name, contents in (("predictions/alpha/mine.png", "mask"), ("settings.json", '{"mine": 1}')):
+        path = tmp_path / name.replace("/", "-") / name
+        path.parent.mkdir(parents=True)
+        path.write_text(contents)
+        assert run(*common, tmp_path / name.replace("/", "-")) == 1
+        assert "would be written over, and is not of masklet eval" in capsys.readouterr().err
+        assert path.read_text() == contents
+
+
+def test_masks_that_went_are_made_again(davis, model, tmp_path):
+    common = ("vos", "--data", davis, "--model", model, "--clip", "alpha", "--clip", "alpha", "--quiet")
+    assert run(*common, "--out", tmp_path) == 0
+    before = figures(tmp_path)
+    shutil.rmtree(tmp_path / "predictions")
+    assert run(*common, "--out", tmp_path) == 0
+    assert figures(tmp_path) == before
+    assert len(list((tmp_path / "predictions/alpha").iterdir())) == NUM_FRAMES
+
+
 def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):
     shutil.copytree(davis / "Annotations", tmp_path / "perfect")
     shutil.copytree(davis / "Annotations", tmp_path / "worse")
@@ -198,6 +219,44 @@ def test_truth_that_is_not_public_gives_a_submission(model, tmp_path):
     with zipfile.ZipFile(tmp_path / "out/submission.zip") as archive:
         assert archive.namelist() == [f"alpha/{frame:05d}.png" for frame in range(NUM_FRAMES)]
     assert not (tmp_path / "out/report.json").exists()
+
+
+def test_a_mask_of_0_and_255_is_an_object_s(model, tmp_path, capsys):
+    write_clip(tmp_path / "mose", "alpha", masks=range(1))
+    mask = tmp_path / "mose/Annotations/alpha/00000.png"
+    Image.fromarray((read_index_png(mask) == 1).astype(np.uint8) * 255).save(mask)
+    common = ("vos", "--data", tmp_path / "mose", "--model", model, "--processes", 1, "--out")
+    (tmp_path / "out/predictions/.other.part").mkdir(parents=True)
+    (tmp_path / "out/settings.json").write_text('{"masklet": "of a run that was broken off"}')
+    assert run(*common, tmp_path / "out", "--clip", "alpha", "--clip", "alpha") == 0
+    assert f"{NUM_FRAMES} masks to submit" in capsys.readouterr().out
+    masks = [read_index_png(path) for path in (tmp_path / "out/predictions/alpha").glob("*.png")]
+    assert set(np.unique(masks)) == {0, 255}
+
+    write_index_png(mask, np.zeros(SIZE, np.uint8))
+    assert run(*common, tmp_path / "empty") == 2
+    assert "masks show no object" in capsys.readouterr().err
+
+
+def test_an_object_of_sav_that_is_never_seen_does_not_end_a_run(model, tmp_path):
+    root = tmp_path / "sav"
+    for frame in range(NUM_FRAMES):
+        picture, index = scene(frame)
+        for folder in (root / "JPEGImages_24fps/clip", root / "Annotations_6fps/clip/000"):
+            folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(root / f"JPEGImages_24fps/clip/{frame:05d}.jpg")
+        write_index_png(root / f"Annotations_6fps/clip/000/{frame:05d}.png", (index == 1).astype(np.uint8))
+    (root / "Annotations_6fps/clip/001").mkdir()
+    assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "out", "--quiet") == 0
+    assert figures(tmp_path / "out")["settings"]["objects"] == 1
+
+
+def test_lvos_is_known_by_its_ranges(model, tmp_path):
+    write_clip(tmp_path / "data", "alpha")
+    ranges = {str(number): {"frame_range": {"start": 0, "end": 5}} for number in (1, 2)}
+    (tmp_path / "data/meta.json").write_text(json.dumps({"videos": {"alpha": {"objects": ranges}}}))
+    assert run("vos", "--data", tmp_path / "data", "--model", model, "--out", tmp_path / "out", "--quiet") == 0
+    assert figures(tmp_path / "out")["settings"]["layout"] == "lvos"
 
 
 def test_youtube_vos_objects_join_where_they_are_first_seen(model, tmp_path):
@@ -287,6 +346,16 @@ def test_pictures_that_were_added_are_measured_and_none_twice(model, tmp_path):
     for name in (".DS_Store", "Thumbs.db"):  # which macOS and Windows leave in folders that are looked at
         (data / name).touch()
     assert replace(measured).state("0") == stamp
+
+
+def test_results_among_the_pictures_are_no_pictures(model, tmp_path):
+    Image.fromarray(scene(0)[0]).save(tmp_path / "0.jpg")
+    write_index_png(tmp_path / "0.png", scene(0)[1])
+    common = ("image", "--data", tmp_path, "--model", model, "--clicks", 1, "--quiet", "--out", tmp_path / "eval-image")
+    assert run(*common) == 0
+    before = (tmp_path / "eval-image/items/000000.json").stat().st_mtime_ns
+    assert run(*common) == 0
+    assert (tmp_path / "eval-image/items/000000.json").stat().st_mtime_ns == before
 
 
 def test_objects_that_overlap_all_count(model, tmp_path):

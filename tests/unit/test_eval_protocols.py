@@ -185,7 +185,7 @@ def test_no_more_processes_than_can_hold_the_model(dataset, monkeypatch):
     monkeypatch.setattr(ModelChoice, "processes", 7)
     for run in (VosRun(dataset, MODEL, Path("out")), InteractiveRun(dataset, MODEL), ImageRun(dataset.root, MODEL)):
         assert run.processes == 7
-    assert MaskScores(dataset, Path("out")).processes == os.cpu_count()
+    assert MaskScores(dataset, Path("out")).processes == len(os.sched_getaffinity(0))
 
 
 def test_settings_tell_by_whose_rules_a_run_was_measured(dataset):

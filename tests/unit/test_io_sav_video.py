@@ -159,8 +159,13 @@ def test_a_damaged_video_keeps_no_other_from_being_extracted(training_folder, tm
 def test_a_video_is_not_written_over_by_what_is_made_of_it(training_folder):
     video = training_folder / "sav_1.mp4"
     before = video.read_bytes()
-    with pytest.raises(OutputError, match=r"sav_1\.mp4 would be written over"):
+    with pytest.raises(OutputError, match=r"sav_1\.mp4 is there already"):
         write_sav_video(video, own_clip([0, 1]), training_folder, "sav_1")
+    (training_folder / "mine_manual.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"mine_manual\.json is there already"):
+        write_sav_video(video, own_clip([0, 1]), training_folder, "mine")
+    with pytest.raises(InputError, match=r"the name of its files; it cannot be '\.\./mine'"):
+        write_sav_video(video, own_clip([0, 1]), training_folder, "../mine")
     with pytest.raises(OutputError, match=r"sav_1\.mp4 would be written over"):
         draw_video(video, [read_sav(training_folder / "sav_1_manual.json")], video)
     assert video.read_bytes() == before

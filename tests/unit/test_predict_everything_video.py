@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +84,18 @@ def test_an_object_that_left_is_let_go(results):
             assert result.presence[result.object_ids.index(green)] < 0
     last_seen = max(result.frame for result in results if green in result.object_ids)
     assert last_seen == 23, "absent at the looks of frames 20 and 24"
+
+
+def test_what_is_let_go_takes_no_other_along():
+    finder = MaskFinder(ColourNetwork(), EverythingOptions(points_per_side=8))
+    session = VideoSession(finder.model, [frame(0)], keep="window")
+    search = MaskletSearch(session, finder, RULES)
+    result = next(search.run())
+    *lost, last = result.object_ids
+    search._missed.update(dict.fromkeys(lost, RULES.patience - 1))
+    drifted = result.logits[[result.object_ids.index(last)] * len(result.object_ids)]
+    search._let_go(replace(result, logits=drifted, presence=torch.tensor([-5.0] * len(lost) + [5.0])))
+    assert list(session.tracks) == [last]
 
 
 def test_masks_found_are_not_found_again(results):

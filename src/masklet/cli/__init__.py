@@ -71,10 +71,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except MaskletError as error:
         _complain(str(error))
         sys.exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
-    except RuntimeError as error:
-        if "out of memory" not in str(error):  # as CUDA and MPS call it
+    except (RuntimeError, MemoryError) as error:
+        # The first is what CUDA and MPS say, the second PyTorch on a CPU.
+        on_gpu = "out of memory" in str(error)
+        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
             raise
-        _complain("the device ran out of memory: a smaller --image-size or model takes less, --device cpu has more")
+        more = ", --device cpu has more" if on_gpu else ""
+        _complain(f"memory ran out: a smaller picture, --image-size or model takes less{more}")
         sys.exit(EXIT_FAILURE)
     except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
         sys.exit(EXIT_INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -57,6 +58,8 @@ def vos(
     if not any(one.has_truth for one in dataset.clips):
         count = pack_submission(dataset, run.scores.predicted, out / "submission.zip")
         typer.echo(f"{count} masks to submit: {out / 'submission.zip'}")
+        if other is not None:
+            typer.echo("nothing was scored that could be compared: the truth is not public", err=True)
         return
     title = f"Video object segmentation from {'a mask' if prompt == 'mask' else prompt}, {dataset.layout}"
     report = vos_report(title, run.settings, results, seconds)
@@ -177,11 +180,17 @@ def _finish(report: Any, examples: Callable[[], list[Any]], out: Path, other: An
     """Write the report in every form, with the examples that are drawn for it, and print it."""
     from rich.console import Console
 
+    from masklet.errors import InputError, MaskletWarning
     from masklet.eval.page import write_page
     from masklet.eval.report import rows_table, summary_table, write_report
 
     write_report(report, out)
-    write_page(report, out / "report.html", examples(), other)
+    try:
+        drawn = examples()
+    except InputError as error:  # found late, as of a picture that is not of its masks' size
+        warnings.warn(f"the report shows no examples: {error}", MaskletWarning, stacklevel=2)
+        drawn = []
+    write_page(report, out / "report.html", drawn, other)
     if not quiet:
         console = Console()
         console.print(rows_table(report))

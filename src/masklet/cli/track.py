@@ -49,8 +49,12 @@ def track(
         raise typer.BadParameter("--reverse and --both exclude each other")
     boxes = [parse_box(text) for text in box or []]
     points = parse_points(point, alone=not boxes and mask is None and prompts is None)
-    if len(boxes) > 1 and (points or mask):
-        raise typer.BadParameter("several --box are an object each; --point and --mask go with one box or none")
+    if len(boxes) > 1 and points:
+        raise typer.BadParameter("several --box are an object each; --point goes with one box or none")
+    if mask is not None and (boxes or points):
+        raise typer.BadParameter("--mask says all of an object: leave out --box and --point")
+    if not (points or boxes or mask) and (frame, object_id) != (0, 1):
+        raise typer.BadParameter("--frame and --object are of --point, --box and --mask; --prompts says its own")
     if not points and not boxes and mask is None and prompts is None:
         raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
 

@@ -33,6 +33,8 @@ LAYOUTS: dict[str, Counting] = {
 
 LVOS_META = "*_meta.json"
 """The files that LVOS is known by, one of which has each object's range of frames."""
+ANY_META = "*meta.json"
+"""Where the ranges may be as well: in its first release's only file, which is called as that of YouTube-VOS."""
 
 SPLITS = (
     "ImageSets/2017/val.txt",
@@ -112,14 +114,21 @@ def object_ranges(root: Path) -> dict[str, dict[int, tuple[int, int]]]:
     The download has more than one: `train_expression_meta.json` tells what the objects are called, and no ranges.
     """
     ranges: dict[str, dict[int, tuple[int, int]]] = {}
-    for path in _meta_files(root, LVOS_META):
-        for clip, video in read_json(path).get("videos", {}).items():
+    for path in _meta_files(root, ANY_META):
+        for clip, video in _videos(path).items():
             ranges.setdefault(clip, {}).update(
                 (int(number), (int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])))
                 for number, entry in video.get("objects", {}).items()
                 if "frame_range" in entry
             )
     return ranges
+
+
+def _videos(path: Path) -> dict[str, Any]:
+    """What a benchmark's file tells of each clip; empty where it is a file of something else."""
+    document = read_json(path)
+    videos = document.get("videos") if isinstance(document, dict) else None
+    return videos if isinstance(videos, dict) else {}
 
 
 def _meta_files(root: Path, pattern: str) -> list[Path]:
@@ -150,16 +159,16 @@ def _wanted(
     if missing:
         source = f", which {split} lists" if split else ""
         raise InputError(f"no masks for clip {missing[0]!r}{source}; there are {len(folders)}: {sorted(folders)[:8]}")
-    return list(names), split
+    return list(dict.fromkeys(names)), split
 
 
 def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) -> str:
     folder = next(iter(folders.values()))
     if any(path.is_dir() for path in folder.glob("[!.]*")):
         return "sav"
-    if _meta_files(root, LVOS_META):
+    if _meta_files(root, LVOS_META) or any(object_ranges(root).values()):
         return "lvos"
-    if any("videos" in read_json(path) for path in _meta_files(root, "meta.json")):
+    if any(_videos(path) for path in _meta_files(root, "meta.json")):
         return "youtube-vos"
     masks = sorted(folder.glob("[!.]*.png"))
     if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masklet import __version__
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.documents import read_json, write_json
 from masklet.io.output import make_folder
-from masklet.io.processes import work_through
+from masklet.io.processes import num_cores, work_through
 
 if TYPE_CHECKING:
     from masklet.model.network import Network
 
 RESULT_FOLDER = "items"
 SETTINGS_FILE = "settings.json"
+WRITTEN = (SETTINGS_FILE, RESULT_FOLDER, "predictions", "report.json", "report.csv", "report.html", "submission.zip")
+"""What an evaluation writes into its folder, and may write over."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ModelChoice:
         """How many share the work if not said: one for each core, but a GPU is not shared."""
         from masklet.checkpoints import choose_device
 
-        return (os.cpu_count() or 1) if choose_device(self.device).type == "cpu" else 1
+        return num_cores() if choose_device(self.device).type == "cpu" else 1
 
     @contextmanager
     def loaded(self) -> Iterator[Network]:
@@ -71,16 +72,20 @@ class Measure(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the figures depend on, ready for JSON."""
+        """What the figures depend on, ready for JSON; "masklet", the version, is among it."""
 
     @property
     def processes(self) -> int:
         """How many processes share the work if not said: one for each core."""
-        return os.cpu_count() or 1
+        return num_cores()
 
     def state(self, item: str) -> str:
         """What else the result of an item depends on, and may change between runs; "" where nothing does."""
         return ""
+
+    def is_kept(self, item: str) -> bool:
+        """Whether what else an item leaves, beside its result, is there."""
+        return True
 
     @abstractmethod
     def __call__(self, item: str) -> dict[str, Any]:
@@ -107,14 +112,15 @@ def measure_all(
 
     out: the folder that keeps each result as it is done; what is there from an earlier run with the same settings is
     not done again; processes: at the same time, None for what the measure says; on_done: told of each item that is
-    finished, those found too. Raises `InputError` where the folder is of a run with other settings, and what the
-    measure raises.
+    finished, those found too. Raises `InputError` where the folder is of a run with other settings, `OutputError` where
+    it holds what an evaluation would write over and never wrote, and what the measure raises.
     """
     _claim(out, measure.settings)
-    files = {item: make_folder(out / RESULT_FOLDER) / f"{item.replace('/', '__')}.json" for item in measure.items}
+    folder = make_folder(out / RESULT_FOLDER)
+    files = {item: folder / f"{item}.json" for item in measure.items}
     waiting = []
     for item, file in files.items():
-        if file.is_file() and read_json(file)["state"] == measure.state(item):
+        if file.is_file() and measure.is_kept(item) and read_json(file)["state"] == measure.state(item):
             on_done(item)
         else:
             waiting.append(item)
@@ -145,6 +151,10 @@ def _load(name: str, image_size: int | None, device: str | None, precision: str 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Write down what this folder's results are of, or see that they are of the same."""
     file = make_folder(out) / SETTINGS_FILE
+    if not _is_claimed(file):
+        for path in (out / name for name in WRITTEN):
+            if path.exists():
+                raise OutputError(f"{path} would be written over, and is not of masklet eval; choose another --out")
     if not file.is_file() or not any((out / RESULT_FOLDER).glob("*.json")):
         write_json(file, settings)
         return
@@ -155,6 +165,14 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 f"{out} holds results with {key} = {before.get(key)!r}, now it is {settings.get(key)!r}; "
                 "choose another folder with --out, or remove that one"
             )
+
+
+def _is_claimed(file: Path) -> bool:
+    """Whether a settings file is that of an evaluation; all of them name masklet's version."""
+    if not file.is_file():
+        return False
+    settings = read_json(file)
+    return isinstance(settings, dict) and "masklet" in settings
 
 
 def model_settings(model: ModelChoice) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def check_submission(data: Dataset, predicted: Path) -> list[str]:
         if len(found) > MAX_PROBLEMS_A_CLIP:
             problems.append(f"{clip.name}: {len(found) - MAX_PROBLEMS_A_CLIP} more problems")
     names = {clip.name for clip in data.clips}
-    extra = sorted(path.name for path in predicted.iterdir() if path.is_dir() and path.name not in names)
+    extra = sorted(path.name for path in predicted.glob("[!.]*") if path.is_dir() and path.name not in names)
     if extra:
         problems.append(f"{len(extra)} folders are no clips of this data set: {', '.join(extra[:3])}")
     return problems
@@ -57,19 +57,24 @@ def pack_submission(data: Dataset, predicted: Path, path: Path) -> int:
         raise InputError(f"{predicted} cannot be sent, it has {len(problems)} problems; the first: {problems[0]}")
     folder = ZIP_FOLDERS.get(data.layout, "")
     files = [file for clip in data.clips for file in sorted((predicted / clip.name).rglob("[!.]*.png"))]
-    make_folder(path.parent)
+    waiting = make_folder(path.parent) / f".{path.name}.part"
     try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(waiting, "w", zipfile.ZIP_STORED) as archive:
             for file in files:
                 archive.write(file, folder / file.relative_to(predicted))
+        waiting.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        waiting.unlink(missing_ok=True)
     return len(files)
 
 
 def _check_clip(clip: AnnotatedClip, folder: Path, *, layered: bool) -> list[str]:
     if not folder.is_dir():
         return [f"{clip.name}: there is no folder {folder}"]
+    if not clip.object_ids:
+        return [f"{clip.name}: the data set's own masks show no object"]
     size = clip.mask(clip.object_ids[0], clip.annotated_for(clip.object_ids[0])[0]).shape
     if not layered:
         frames = set(clip.annotated) if clip.has_truth else set(range(len(clip.names)))

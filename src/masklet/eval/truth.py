@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.io.palette import VOID, read_index_png
+from masklet.io.palette import VOID, has_void, read_index_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,10 +64,17 @@ class AnnotatedClip(ABC):
 
     def first_frame(self, object_id: int) -> int:
         """The first frame on which the object is to be seen. Raises `InputError` where there is none."""
-        for frame in self.annotated_for(object_id):
-            if self.mask(object_id, frame).any():
-                return frame
-        raise InputError(f"clip {self.name}: object {object_id} has no mask on any frame")
+        frame = self._first_seen(object_id)
+        if frame is None:
+            raise InputError(f"clip {self.name}: object {object_id} has no mask on any frame")
+        return frame
+
+    def is_ever_seen(self, object_id: int) -> bool:
+        """Whether any mask shows the object, for SA-V has folders that might hold none."""
+        return self._first_seen(object_id) is not None
+
+    def _first_seen(self, object_id: int) -> int | None:
+        return next((frame for frame in self.annotated_for(object_id) if self.mask(object_id, frame).any()), None)
 
     @property
     @abstractmethod
@@ -85,12 +92,10 @@ class IndexClip(AnnotatedClip):
     masks: Mapping[int, Path]
     single: bool = False
 
-    @cached_property
+    @property
     def object_ids(self) -> tuple[int, ...]:
-        found: set[int] = set()
-        for frame in self.annotated:
-            found |= {int(value) for value in np.unique(self.index(frame)) if value}
-        return tuple(sorted(found))
+        none = (0, VOID) if self._has_void else (0,)
+        return tuple(value for value in self._values.tolist() if value not in none)
 
     @property
     def annotated(self) -> tuple[int, ...]:
@@ -115,7 +120,18 @@ class IndexClip(AnnotatedClip):
 
     def index(self, frame: int) -> NDArray[np.integer]:
         """[H, W]: object ids on an annotated frame, 0 for none."""
-        return read_objects(self.masks[frame], self.single, void=VOID)
+        return read_objects(self.masks[frame], self.single, VOID if self._has_void else None)
+
+    @property
+    def _has_void(self) -> bool:
+        """Whether 255 is no object, as it is one in masks of 0 and 255 alone."""
+        return self._values.dtype == np.uint8 and has_void(self._values)
+
+    @cached_property
+    def _values(self) -> NDArray[np.integer]:
+        """All values of the clip's masks, in order."""
+        found = [np.unique(read_objects(file, self.single)) for file in self.mask_files]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint8)
 
     def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
         return self.index(frame) == object_id

@@ -125,6 +125,10 @@ class VosRun(ModelMeasure):
         """What tells whether a clip's pictures or masks were changed."""
         return self.data.clip(item).stamp
 
+    def is_kept(self, item: str) -> bool:
+        """Whether the masks are there, which are shown or sent."""
+        return self.scores.folder(item).is_dir()
+
     @property
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
@@ -137,9 +141,12 @@ class VosRun(ModelMeasure):
         if clip.has_truth:  # before the long work, for it may find that something is missing
             counted_frames(clip, self.data.counting, self.scores.ranges(item))
         folder = self.scores.folder(item)
-        partial = make_folder(folder.with_name(f".{item}.part"))
+        partial = folder.with_name(f".{item}.part")
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was broken off
+        make_folder(partial)
         with self.model.loaded() as model:
-            track_clip(model, clip, objects, self.prompt, partial, layered=self.data.layout == "sav")
+            seen = [object_id for object_id in objects if clip.is_ever_seen(object_id)]
+            track_clip(model, clip, seen, self.prompt, partial, layered=self.data.layout == "sav")
         try:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -180,14 +187,20 @@ def track_clip(
 
 
 def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str, Any]], seconds: float) -> Report:
-    """The means over all objects, a row for each object, and the curve of J&F along the clips."""
+    """The means over all objects, a row for each object, and the curve of J&F along the clips. Raises `InputError`
+    where no object counts."""
     scores = {
         f"{clip}/{found.object_id}": found
         for clip, result in results.items()
         for found in (ObjectScores.from_json(record) for record in result["objects"])
     }
     rows = tuple(Row(name, _figures(found)) for name, found in scores.items())
-    columns = rows[0].values if rows else {}
+    if not rows:
+        raise InputError(
+            f"no object to score in {len(results)} clips, of layout {settings['layout']}: objects have numbers other "
+            "than 0, and more than their first frame's mask"
+        )
+    columns = rows[0].values
     summary = {column: float(np.mean([row.values[column] for row in rows])) for column in columns}
     counts: dict[str, Any] = {
         "objects": len(rows),
@@ -199,7 +212,7 @@ def vos_report(title: str, settings: dict[str, Any], results: dict[str, dict[str
     left_out = [f"{clip}/{object_id}" for clip, result in results.items() for object_id in result["left_out"]]
     if left_out:
         counts[LEFT_OUT[settings["counting"]]] = ", ".join(left_out)
-    return Report(title, settings | counts, summary, rows, _curves(scores) if rows else (), {"seconds": seconds})
+    return Report(title, settings | counts, summary, rows, _curves(scores), {"seconds": seconds})
 
 
 def _figures(scores: ObjectScores) -> dict[str, float]:

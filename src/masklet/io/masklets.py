@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,7 +71,8 @@ class MaskletsWriter:
         self.index_masks: list[str] = []
         self.files: dict[int, str] = {}
         self.times: dict[int, float] = {}
-        self._places: dict[int, dict[int, int]] = {}
+        # Of each object its frames, and where in the file the record of each is: 16 bytes for both.
+        self._places: dict[int, tuple[array[int], array[int]]] = {}
 
     def __enter__(self) -> MaskletsWriter:
         self._waiting = tempfile.TemporaryFile()
@@ -91,12 +93,16 @@ class MaskletsWriter:
             self._waiting.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"cannot hold the masks of frame {frame}: {error.strerror or error}") from error
-        self._places.setdefault(object_id, {})[frame] = place
+        frames, places = self._places.setdefault(object_id, (array("q"), array("q")))
+        frames.append(frame)
+        places.append(place)
 
     def discard(self, frame: int) -> None:
         """Take back what was added of a frame."""
-        for places in self._places.values():
-            places.pop(frame, None)
+        for frames, places in self._places.values():
+            while frame in frames:
+                at = frames.index(frame)
+                del frames[at], places[at]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,10 +123,12 @@ class MaskletsWriter:
             json.dumps(self._header | {name: entries for name, entries in lists.items() if entries})[:-1]
             + ', "objects": ['
         )
-        objects = ((object_id, places) for object_id, places in sorted(self._places.items()) if places)
-        for rank, (object_id, places) in enumerate(objects):
+        objects = ((object_id, record) for object_id, record in sorted(self._places.items()) if record[0])
+        for rank, (object_id, (frames, places)) in enumerate(objects):
             yield f'{"," if rank else ""}\n{{"id": {object_id}, "frames": ['
-            for count, (_, place) in enumerate(sorted(places.items())):
+            latest = dict(zip(frames, places))
+            for count, frame in enumerate(sorted(latest)):
+                place = latest[frame]
                 self._waiting.seek(place)
                 record = self._waiting.readline().rstrip().decode()
                 yield f"{',' if count else ''}\n{record}"

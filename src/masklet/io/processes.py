@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,25 +27,36 @@ def work_through(
 
     With one process the work is done in this one. `work` and the items must be picklable: processes are started afresh
     (`spawn`), which is the only way that is safe beside threads and works on every system. Raises what `work` raises,
-    `InputError` for fewer than one process, and `MaskletError` where a process is killed; what is not begun is dropped.
+    `InputError` for fewer than one process, and `MaskletError` where a process is killed; then, and where the results
+    are no longer asked for, work that is going on is broken off, and what is not begun is dropped.
     """
     if processes < 1:
         raise InputError(f"processes must be at least 1, not {processes}")
     if processes == 1 or len(items) < 2:
         yield from ((item, work(item)) for item in items)
         return
-    with ProcessPoolExecutor(
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(
         min(processes, len(items), MOST_ON_WINDOWS if sys.platform == "win32" else processes),
         multiprocessing.get_context("spawn"),
         # Ctrl-C reaches every process: workers end at once, and only this one tells of it.
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_DFL),
-    ) as pool:
-        waiting = {pool.submit(work, item): item for item in items}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        except BrokenProcessPool as error:
-            raise MaskletError("a worker process was killed, most often for want of memory; use fewer") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    )
+    waiting = {pool.submit(work, item): item for item in items}
+    workers = [child for child in multiprocessing.active_children() if child not in others]
+    try:
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+    except BrokenProcessPool as error:
+        raise MaskletError("a worker process was killed, most often for want of memory; use fewer") from error
+    finally:
+        is_over = all(future.done() for future in waiting)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in () if is_over else workers:
+            worker.terminate()  # or the interpreter would wait at its end for what nobody asks for any more
+
+
+def num_cores() -> int:
+    """How many cores this process may use, which a batch system may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

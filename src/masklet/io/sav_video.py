@@ -118,12 +118,16 @@ def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, v
     source: the frames, whatever `open_frames` takes; annotations: of this clip alone, its frames being called by their
     numbers or, where the source is pictures, as these are. Every fourth frame's masks are kept, as SA-V annotates. A
     clip with an odd side is one row or column larger as a video, and so are its masks. Returns the two paths. Raises
-    `InputError` where sizes or names do not fit the video, or no frame 0, 4, 8, ... is annotated, and `OutputError`
-    where the source would be written over; then no video is left.
+    `InputError` where the id is no file's name, sizes or names do not fit the video, or no frame 0, 4, 8, ... is
+    annotated, and `OutputError` where a video or its annotations of that id are there already.
     """
+    if Path(video_id).name != video_id:
+        raise InputError(f"a video's id becomes the name of its files; it cannot be {video_id!r}")
     folder = make_folder(folder)
     video = folder / f"{video_id}.mp4"
-    spare_source(source, video)
+    for path in (video, *(folder / f"{video_id}_{kind}.json" for kind in ("manual", "auto"))):
+        if path.exists():
+            raise OutputError(f"{path} is there already; choose another id or folder")
     frames = open_frames(source)
     waiting = folder / f".{video_id}.part"  # takes its name once the masks are known to fit
     try:

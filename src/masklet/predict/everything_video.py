@@ -113,8 +113,10 @@ class MaskletSearch:
             is_sound = presence > 0 and self._stability(object_id, tracked.frame) >= self.rules.min_stability
             self._missed[object_id] = 0 if is_sound else self._missed[object_id] + 1
         lost = {object_id for object_id, looks in self._missed.items() if looks >= self.rules.patience}
-        double = [tracked.object_ids[place] for place in later_doubles(tracked.masks, self.rules.duplicate_iou)]
-        for object_id in lost.union(double):
+        # What goes anyway must not take along another that it has drifted onto.
+        staying = [place for place, object_id in enumerate(tracked.object_ids) if object_id not in lost]
+        double = later_doubles(tracked.masks[staying], self.rules.duplicate_iou)
+        for object_id in lost.union(tracked.object_ids[staying[place]] for place in double):
             self.session.remove(object_id)
             del self._missed[object_id]
 

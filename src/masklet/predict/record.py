@@ -283,10 +283,12 @@ class ClipRecorder:
 
     def _drawn(self, frame: int, masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint8]:
         """The frame with its masks, and the prompts that were given on it."""
-        given = [placed.prompt for placed in self._prompts if placed.frame == frame]
-        points = [mark for prompt in given for mark in _marks(prompt.points, prompt.labels)]
-        boxes = [prompt.box for prompt in given if prompt.box is not None]
-        return draw_masks(self._frames[frame], masks, ids, points=points, boxes=boxes)
+        given = [placed for placed in self._prompts if placed.frame == frame]
+        points = [mark for placed in given for mark in _marks(placed.prompt.points, placed.prompt.labels)]
+        boxes = {placed.object_id: placed.prompt.box for placed in given if placed.prompt.box is not None}
+        return draw_masks(
+            self._frames[frame], masks, ids, points=points, boxes=[boxes[number] for number in ids if number in boxes]
+        )
 
 
 def spare_others(folder: Path, *outputs: Path) -> None:
