@@ -39,7 +39,7 @@ test-full: $(READY) ## the slower checks alone
 	$(BIN)/python -m pytest -m full
 
 # What is drawn is kept, and a run that was stopped is gone on with.
-nano: $(READY) ## train nano from scratch, for days: make nano DATA=DIR [RUN=DIR] [GAMES=DIR] (see docs/training.md)
+nano: $(READY) ## train nano from scratch, for a day: make nano DATA=DIR [RUN=DIR] [GAMES=DIR] (see docs/training.md)
 	@test -n "$(DATA)" || { echo "name the folder that holds cats, fashion, coco and nuclei: make nano DATA=DIR"; exit 1; }
 	$(BIN)/python tools/render_models.py --game $(GAMES)/0ad/mods/public/public.zip --out "$(RUN)-renders" --processes 2 \
 		--vehicles $(GAMES)/torcs/cars $(addprefix $(GAMES)/flightgear/Models/,Maritime Transport Aircraft) \

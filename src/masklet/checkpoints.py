@@ -288,9 +288,11 @@ def recognise(state: Mapping[str, Tensor], source: Path | str, hint: str = "") -
 def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = None) -> None:
     """Write a model as `.safetensors`, or as `.pt` in Meta's format; `load` reads both, configuration included.
 
-    A file of that name is replaced as a whole. Raises `OutputError` where it cannot be written.
+    A file of that name is replaced as a whole. Raises `OutputError` where it cannot be written, or ends otherwise.
     """
     path = Path(path)
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise OutputError(f"a model is written to a file that ends in .safetensors or .pt; got {path.name!r}")
     state = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in model.state_dict().items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def test_several_boxes_are_an_object_each(model, picture, tmp_path, capsys) -> N
     assert [item["id"] for item in json.loads((tmp_path / "masklets.json").read_text())["objects"]] == [1, 2]
 
 
+def test_results_of_several_sources_lie_side_by_side(model, picture, clip, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(picture, tmp_path / "other.png")
+    for source, command in ((picture, "segment"), ("other.png", "segment"), (clip, "track")):
+        assert run(command, source, "--box", "5,5,30,30", "--model", model, "--quiet") == (
+            1 if source == clip else 0
+        ), "two are called square"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["other", "square"]
+    assert run("track", clip, "--box", "5,5,30,30", "--model", model, "--out", "clip") == 0
+    assert run("everything", f"{tmp_path}/clip/masks/*.png", "--model", model, "--quiet") == 0
+    assert (tmp_path / "out/masks/overlay.mp4").is_file()
+
+
+def test_how_sure_a_mask_is_is_told(model, picture, tmp_path, capsys, monkeypatch) -> None:
+    assert run("segment", picture, "--point", "20,15", "--model", model, "--out", tmp_path) == 0
+    (record,) = json.loads((tmp_path / "masklets.json").read_text())["objects"][0]["frames"]
+    told = capsys.readouterr().err
+    assert f"object 1: predicted IoU {record['iou']:.2f}" in told
+    assert ("look at it" in told) == (record["iou"] < 0.5)
+
+
 def test_a_clip_is_tracked_from_a_box(model, clip, tmp_path, capsys) -> None:
     assert run("track", clip, "--box", "0,8,14,22", "--model", model, "--out", tmp_path, "--object", 3) == 0
     found = checked(tmp_path, [f"{number:05d}" for number in range(8)], [3])
@@ -119,10 +141,11 @@ def test_a_microscope_s_pictures_are_shown_in_the_range_that_is_named(tmp_path, 
     pages = [Image.fromarray(page) for page in stack]
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / "page.tif")
-    arguments = ("--range", "300,2900", "--out", tmp_path / "out")
+    arguments = ("--range", "300,2900")
     for command in (("track", "stack.tif", "--box", "32,32,64,64"), ("segment", "page.tif", "--box", "32,32,64,64")):
-        assert run(command[0], tmp_path / command[1], *command[2:], *arguments) == 0
-        record = json.loads((tmp_path / "out/masklets.json").read_text())["objects"][0]["frames"][-1]
+        out = tmp_path / command[0]
+        assert run(command[0], tmp_path / command[1], *command[2:], *arguments, "--out", out) == 0
+        record = json.loads((out / "masklets.json").read_text())["objects"][0]["frames"][-1]
         assert abs(record["area"] - 32 * 32) < 40
 
 
@@ -235,7 +258,7 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
         (("track", "CLIP", "--point", "1,1", "--frame", "99"), 2, "no frame 99"),
         (("track", "CLIP", "--prompts", "none.json"), 2, "no such prompts file"),
         (("track", "CLIP", "--point", "1,1", "--reverse", "--both"), 2, "exclude each other"),
-        (("track", "CLIP", "--point", "1,1", "--reverse"), 2, "back to frame 0, which it is on"),
+        (("track", "CLIP", "--point", "1,1", "--reverse"), 2, "all are on frame 0: leave it out"),
         (("track", "CLIP", "--box", "1,1,9,9", "--box", "9,9,20,20", "--point", "3,3"), 2, "an object each"),
         (("track", "CLIP", "--point", "1,1", "--range", "0,4095"), 2, "is a video"),
         (("segment", "PICTURE", "--point", "1,1", "--range", "9"), 2, "a range is LOW,HIGH"),

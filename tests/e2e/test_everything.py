@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_used_is_told_before_anything_is_looked_for(mode
     Image.fromarray(PICTURE).save(tmp_path / "overlay.png")
     (tmp_path / "file").touch()
     monkeypatch.setattr("masklet.predict.everything_record.everything", lambda *_, **__: [][0])
-    for out, message in ((tmp_path / "file", "cannot write to the folder"), (tmp_path, "would be written over")):
+    for out, message in ((tmp_path / "file", "is a file; name a folder"), (tmp_path, "would be written over")):
         assert run("everything", tmp_path / "overlay.png", "--model", model, "--out", out) != 0
         assert message in capsys.readouterr().err
 

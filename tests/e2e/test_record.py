@@ -107,13 +107,16 @@ def test_a_later_run_replaces_an_earlier_one_and_touches_no_other_file(model, tm
 
 
 @pytest.mark.parametrize("write", [partial(segment_to_folder, points=[(9, 9)]), everything_to_folder])
-def test_a_picture_s_results_replace_an_earlier_clip_s(model, tmp_path, write) -> None:
-    """Or the next clip's masks would lie among the first one's, which nothing names any more."""
-    track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path)
-    (tmp_path / "masks" / "mine.png").touch()
-    Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
-    write(model, tmp_path / "picture.png", tmp_path)
-    assert [file.name for file in (tmp_path / "masks").iterdir()] == ["mine.png"]
+def test_results_for_something_else_are_not_replaced(model, tmp_path, write) -> None:
+    track_to_folder(model, np.stack(moving_square(6)), PROMPTS[:1], tmp_path / "clip")
+    for name in ("picture.png", "other.png"):
+        Image.fromarray(moving_square(1)[0]).save(tmp_path / name)
+    write(model, tmp_path / "picture.png", tmp_path / "picture")
+    for folder in ("clip", "picture"):
+        before = {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
+        with pytest.raises(OutputError, match="holds the results for .*; name another folder for those for other.png"):
+            write(model, tmp_path / "other.png", tmp_path / folder)
+        assert {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.*")} == before
 
 
 def test_masks_that_no_earlier_run_wrote_are_not_written_over(model, tmp_path) -> None:
@@ -298,7 +301,7 @@ def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work
         track_to_folder(model, np.stack(moving_square(2)), numbered, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to the folder"):
+    with pytest.raises(OutputError, match="is a file; name a folder"):
         track_to_folder(model, np.stack(moving_square(2)), PROMPTS, tmp_path / "file")
 
 

@@ -73,6 +73,13 @@ def test_a_model_computes_in_nothing_but_floating_point_of_three_kinds(tmp_path,
         load(tmp_path / "model.pt", device="cpu", dtype=dtype)
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model", "model.bin"])
+def test_a_model_is_written_as_what_can_be_read_again(tmp_path, name):
+    with pytest.raises(OutputError, match=rf"ends in \.safetensors or \.pt; got '{name}'"):
+        save(tiny_model(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_image_size_is_changed_on_loading(tmp_path):
     save(tiny_model(), tmp_path / "model.pt")
     assert load(tmp_path / "model.pt", device="cpu", image_size=96).config == replace(TINY_CONVNET, image_size=96)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from masklet.checkpoints import load, save
 from masklet.cli import app
+from masklet.cli.train import _told
 from masklet.errors import CheckpointError, InputError
 from masklet.model.network import Network
 from masklet.train.recipe import load_recipe
@@ -117,3 +118,14 @@ def test_help_names_the_recipes(runner):
     shown = run(runner, "--help")
     for name in ("nano", "finetune", "mose-finetune", "paper-full", "resume", "export"):
         assert name in shown
+
+
+def test_after_ctrl_c_it_is_said_how_to_go_on(tmp_path, capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    for has_state in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            _told(tmp_path, stopped)
+        assert (f"masklet train resume {tmp_path}" in capsys.readouterr().err) == has_state
+        (tmp_path / "state.pt").touch()

@@ -179,6 +179,12 @@ def test_a_range_of_values_is_shown_from_black_to_white(tmp_path, kind, suffix) 
         assert np.array_equal(open_frames(source, value_range=(200, 2200))[0], shown)
 
 
+def test_a_range_beyond_8_bits_is_not_for_8_bit_pictures() -> None:
+    assert read_image(RGB, (0, 71))[-1, -1, -1] == 255
+    with pytest.raises(InputError, match="up to 4095 is for 12- and 16-bit pictures; this one is 8-bit"):
+        read_image(RGB, (200, 4095))
+
+
 def test_a_range_of_values_is_for_pictures_and_in_order(tmp_path) -> None:
     for wrong in ((9, 9), (0, np.inf), (np.nan, 1)):
         with pytest.raises(InputError, match=r"a larger one for white; got"):

@@ -238,6 +238,15 @@ def test_apples_gpus_take_few_memories_at_once():
     assert [objects_in_step(number, torch.device("mps")) for number in (0, 1, 7, 30)] == [16, 16, 2, 1]
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_window_that_has_gone_through_the_clip_says_so(model, clip, direction):
+    session = VideoSession(model, clip, keep="window")
+    session.add(1, 0, points=[(20, 20)])
+    assert len(list(session.propagate())) == len(clip)
+    with pytest.raises(PromptError, match="gone through the clip"):
+        list(session.propagate(direction=direction))
+
+
 def test_a_window_goes_on_from_where_it_stopped(model, clip):
     """After a break, from the frame that was corrected or the one after; as a session that keeps all would."""
     window, whole = VideoSession(model, clip, keep="window"), VideoSession(model, clip)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model, Precision
-from masklet.cli.prompt_options import Quiet, Range, parse_range
+from masklet.cli.prompt_options import Out, Quiet, Range, parse_range, results_folder
 
 
 def everything(
@@ -37,7 +37,7 @@ def everything(
         typer.Option("--every", min=1, metavar="N", help="Clips: look for new ones every N frames.  \\[default: 12]"),
     ] = None,
     model: Model = "nano",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    out: Out = None,
     value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
@@ -66,14 +66,15 @@ def everything(
     still = is_still(Path(source))
     if still and (max_objects, every) != (None, None):
         raise typer.BadParameter(f"--max-objects and --every are for clips; {source} is a picture")
+    folder = results_folder(out, source)
     network = load(model, device=device, dtype=precision, image_size=image_size)
     if still:
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
-            recorded = everything_to_folder(network, source, out, value_range=shown, on_points=on_points, **options)
+            recorded = everything_to_folder(network, source, folder, value_range=shown, on_points=on_points, **options)
     else:
         with frame_progress("finding and tracking", quiet=quiet) as on_frame:
             recorded = everything_video_to_folder(
-                network, source, out, rules=rules, value_range=shown, on_frame=on_frame, **options
+                network, source, folder, rules=rules, value_range=shown, on_frame=on_frame, **options
             )
     if not recorded.num_objects:
         typer.echo("nothing passed: lower --iou and --stability, or try more --points", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ import typer
 Points = Annotated[
     list[str] | None,
     typer.Option(
-        "--point", metavar="X,Y[,LABEL]", help="Click at X,Y: LABEL 1 on the object (default), 0 off it. Repeatable."
+        "--point",
+        metavar="X,Y[,LABEL]",
+        help="Click at X,Y: LABEL 1 on the object (default), 0 off it. Repeatable, all for one object.",
     ),
 ]
 Range = Annotated[
@@ -17,10 +20,25 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="LOW,HIGH",
-        help="Values of pictures that are black and white, as 200,4095 for a 12-bit camera.",
+        help="Values that are black and white, as 200,4095 for a 12-bit camera; for 12- and 16-bit pictures.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Folder for the results; out/NAME if left out, as the picture or clip is called."
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+def results_folder(out: Path | None, source: str | Path) -> Path:
+    """The folder that was named, or one that is called as the source, so that results of several lie side by side."""
+    if out is not None:
+        return out
+    path = Path(source)
+    path = path.parent if "*" in path.name else path  # of a pattern, what all pictures are in
+    return Path("out", path.absolute().stem or "clip")
 
 
 def parse_points(texts: list[str] | None, *, alone: bool) -> list[tuple[float, float, int]]:

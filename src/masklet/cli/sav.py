@@ -96,7 +96,9 @@ def draw(
 def write(
     frames: Annotated[Path, typer.Argument(help="Video file or folder of pictures.")],
     masks: Annotated[Path, typer.Argument(help="Its masks, in any format that `masklet convert` reads.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for ID.mp4 and ID_manual.json.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for ID.mp4 and ID_manual.json (ID_auto.json of masks with scores).")
+    ],
     video_id: Annotated[str, typer.Option("--id", help="The video's id.")],
 ) -> None:
     """Write a clip of your own in SA-V's format: an mp4 of 24 frames a second, and the masks of every fourth frame."""

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model, Precision
-from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
+from masklet.cli.prompt_options import Out, Points, Quiet, Range, parse_box, parse_points, parse_range, results_folder
+
+DOUBTFUL = ", so look at it: a box or more clicks may help"
 
 
 def segment(
@@ -19,7 +21,7 @@ def segment(
         typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round an object. Repeatable: an object each."),
     ] = None,
     model: Model = "nano",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    out: Out = None,
     value_range: Range = None,
     image_size: ImageSize = None,
     device: Device = None,
@@ -42,15 +44,19 @@ def segment(
 
     if not image.exists():  # which costs less to know than to load a model
         raise InputError(f"no such picture: {image}")
+    if image.is_dir():
+        raise InputError(f"{image} is a folder: `masklet track` and `masklet everything` take one as a clip")
     recorded = segment_to_folder(
         load(model, device=device, dtype=precision, image_size=image_size),
         image,
-        out,
+        results_folder(out, image),
         points=[(x, y) for x, y, _ in points],
         labels=[label for _, _, label in points] or None,
         boxes=boxes,
         value_range=shown,
     )
     if not quiet:
+        for number, iou in recorded.iou.items():
+            typer.echo(f"object {number}: predicted IoU {iou:.2f}{DOUBTFUL if iou < 0.5 else ''}", err=True)
         for path in (recorded.overlay, recorded.masks, recorded.masklets):
             typer.echo(str(path))

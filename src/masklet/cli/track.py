@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model, Precision
-from masklet.cli.prompt_options import Points, Quiet, Range, parse_box, parse_points, parse_range
+from masklet.cli.prompt_options import Out, Points, Quiet, Range, parse_box, parse_points, parse_range, results_folder
 
 
 def track(
@@ -36,7 +36,7 @@ def track(
     device: Device = None,
     precision: Precision = None,
     model: Model = "nano",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("out"),
+    out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """Track objects through a clip, from prompts on any frame.
@@ -74,14 +74,15 @@ def track(
         placed.append(place_prompt(frame, object_id, points, boxes[0] if boxes else None, mask))
     if reverse and not any(prompt.frame for prompt in placed):
         raise typer.BadParameter(
-            "--reverse tracks from the last prompt back to frame 0, which it is on: give --frame, or --both"
+            "--reverse tracks from the last prompt back to frame 0, and all are on frame 0: leave it out, or prompt a "
+            "later frame"
         )
     with frame_progress("tracking", quiet=quiet) as on_frame:
         recorded = track_to_folder(
             load(model, device=device, dtype=precision, image_size=image_size),
             video,
             placed,
-            out,
+            results_folder(out, video),
             direction="backward" if reverse else "both" if both else "forward",
             policy=TrackingPolicy(non_overlapping=apart),
             value_range=shown,

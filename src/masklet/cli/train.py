@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -28,7 +29,7 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write Ten
 
 @app.command()
 def nano(
-    data: Data,
+    data: Annotated[Path, DataPath("--data", help="Folder that holds cats, fashion, coco and nuclei.")],
     out: Out,
     font: Annotated[Path | None, DataPath(help="Font with colour emoji, to vary synthetic scenes.")] = None,
     artwork: Annotated[
@@ -47,7 +48,7 @@ def nano(
     from masklet.train.nano import nano as nano_recipe
 
     recipe = nano_recipe(data, font, artwork, stamps, renders)
-    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
+    _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()
@@ -94,7 +95,7 @@ def finetune(
         max_stride=stride,
         precision=cast(Any, precision) if precision else recipes.precision_on(device),
     )
-    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
+    _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("mose-finetune")
@@ -111,7 +112,7 @@ def mose_finetune(
     from masklet.train.loop import Pace, begin
 
     recipe = recipes.mose_finetune(data, start, num_gpus=int(os.environ.get("WORLD_SIZE", "1")))
-    typer.echo(begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
+    _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("paper-full")
@@ -128,9 +129,8 @@ def paper_full(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    typer.echo(
-        begin(recipes.paper_full(stills, clips, start), out, Pace(workers=workers, tensorboard=tensorboard), device)
-    )
+    recipe = recipes.paper_full(stills, clips, start)
+    _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("resume")
@@ -143,7 +143,7 @@ def resume_run(
     """Go on with a run exactly where it was last saved."""
     from masklet.train.loop import Pace, resume
 
-    typer.echo(resume(run, Pace(workers=workers, tensorboard=tensorboard), device))
+    _told(run, lambda: resume(run, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command()
@@ -161,3 +161,13 @@ def export(
     network, progress = saved_model(run)
     save(network, model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {progress}")
+
+
+def _told(run: Path, train: Callable[[], Any]) -> None:
+    """Print what training ends with; after Ctrl-C, how to go on."""
+    try:
+        typer.echo(train())
+    except KeyboardInterrupt:
+        if (run / "state.pt").is_file():
+            typer.echo(f"stopped; `masklet train resume {run}` goes on from where it was last saved", err=True)
+        raise

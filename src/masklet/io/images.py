@@ -182,6 +182,10 @@ def _to_bytes(array: NDArray[Any], top: int | None = None, value_range: ValueRan
         black, white = value_range
         if np.isnan(array).any():
             raise InputError("a picture holds values that are no numbers (nan)")
+        if array.dtype == np.uint8 and white > 255:
+            raise InputError(
+                f"a range of values up to {white:g} is for 12- and 16-bit pictures; this one is 8-bit, up to 255"
+            )
         shown = (np.clip(array, black, white).astype(np.float32) - black) * (255 / (white - black))
         return np.rint(shown).astype(np.uint8)
     if array.dtype == np.uint8:

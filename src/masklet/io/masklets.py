@@ -143,9 +143,10 @@ def read_index_masks(path: str | os.PathLike[str]) -> list[str]:
     return [name for name in names if name.endswith(".png") and name == Path(name).name]
 
 
-def is_masklets(path: str | os.PathLike[str]) -> bool:
-    """Whether that is a `masklets.json` of ours."""
-    return _header(path) is not None
+def whose_masklets(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Of what, and of which name, the masks in a `masklets.json` are; None where that is missing or not one of ours."""
+    header = _header(path)
+    return None if header is None else (str(header.get("kind")), str(header.get("name")))
 
 
 def _header(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder for results, its parents too, and see that it can be written to. Raises `OutputError`."""
     folder = Path(path)
+    if folder.is_file():
+        raise OutputError(f"{folder} is a file; name a folder for the results")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -53,7 +53,7 @@ def everything_to_folder(
     picture = read_image(image, value_range)
     folder = make_folder(out)
     spare_source(image, folder / "overlay.png", folder / "masks.png")
-    spare_others(folder, folder / "overlay.png", folder / "masks.png")
+    spare_others(folder, "picture", Path(image).name, folder / "overlay.png", folder / "masks.png")
     found = everything(picture, model, **options)
     recorded = RecordedEverything(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)

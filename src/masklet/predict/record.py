@@ -19,7 +19,7 @@ from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
 from masklet.io.images import Pages, ValueRange, read_image
-from masklet.io.masklets import MaskletsWriter, is_masklets, read_index_masks
+from masklet.io.masklets import Kind, MaskletsWriter, read_index_masks, whose_masklets
 from masklet.io.output import make_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
@@ -65,13 +65,15 @@ the official package fills in video."""
 class Recorded:
     """Where results are: the overlay (PNG or mp4), the index mask or folder of them, and `masklets.json`.
 
-    unseen: of a clip, by object, the runs of frames (first, last) on which it was tracked and found to be absent.
+    unseen: of a clip, by object, the runs of frames (first, last) on which it was tracked and found to be absent; iou:
+    of a picture, by object, how well its mask is predicted to fit, 0 to 1.
     """
 
     overlay: Path
     masks: Path
     masklets: Path
     unseen: dict[int, list[tuple[int, int]]] = field(default_factory=dict, kw_only=True)
+    iou: dict[int, float] = field(default_factory=dict, kw_only=True)
 
 
 def segment_to_folder(
@@ -93,7 +95,7 @@ def segment_to_folder(
     folder = make_folder(out)
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
-    spare_others(folder, recorded.overlay, recorded.masks)
+    spare_others(folder, "picture", Path(image).name, recorded.overlay, recorded.masks)
     array = read_image(image, value_range)
     if (pages := len(Pages(image))) > 1:
         warnings.warn(
@@ -113,6 +115,7 @@ def segment_to_folder(
     ).best()
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
+    recorded.iou.update(zip(ids, iou, strict=True))
     remove_index_masks(folder)
     # First of all what tells these files as ours, should the others not come about.
     with MaskletsWriter(
@@ -190,7 +193,7 @@ class ClipRecorder:
         self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
     ) -> None:
         self.recorded = Recorded(folder / OVERLAY, make_folder(folder / MASKS), folder / "masklets.json")
-        spare_others(folder, self.recorded.overlay)
+        spare_others(folder, "clip", frames.title, self.recorded.overlay)
         self._spare_others_masks(frames)
         self._frames = frames
         self._prompts = prompts
@@ -291,9 +294,13 @@ class ClipRecorder:
         )
 
 
-def spare_others(folder: Path, *outputs: Path) -> None:
-    """Raise `OutputError` where one of `outputs` is there already, and `folder` holds no results of an earlier run."""
-    if is_masklets(folder / "masklets.json") or (folder / MASKS / UNFINISHED).is_file():
+def spare_others(folder: Path, kind: Kind, name: str, *outputs: Path) -> None:
+    """Raise `OutputError` where `folder` holds results for something else than `name`, or one of `outputs` that is no
+    result of an earlier run."""
+    earlier = whose_masklets(folder / "masklets.json")
+    if earlier is not None and earlier != (kind, name):
+        raise OutputError(f"{folder} holds the results for {earlier[1]}; name another folder for those for {name}")
+    if earlier or (folder / MASKS / UNFINISHED).is_file():
         return
     for output in (*outputs, folder / "masklets.json"):
         if output.exists():

@@ -188,6 +188,8 @@ class VideoSession:
     def _propagate(self, start: int | None, num_frames: int | None, direction: Direction) -> Iterator[FrameMasks]:
         if start is None and self.keep == "window" and self._last is not None:
             start = self._next_in_window()
+            if not (start >= 0 and self._exists(start)):
+                raise PromptError("this window has gone through the clip; begin another session, or take keep='all'")
         self.settle()
         first, last = self._prompted_range()
         if direction == "backward":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masklet.errors import InputError
+from masklet.errors import InputError, MaskletWarning
 from masklet.io.images import read_image
 from masklet.model.network import Network
 from masklet.ops.rle import rle_counts
@@ -94,6 +95,14 @@ class SAM2AutomaticMaskGenerator:
         model = self.predictor.model
         fallback = model.stability_fallback if isinstance(model, SAM2Base) else None
         found = MaskFinder(model, self._options(), stability_fallback=fallback).find(read_image(image))
+        if not found and model.config.trunk.kind == "convnet":
+            warnings.warn(
+                f"nothing passed pred_iou_thresh={self.pred_iou_thresh} and "
+                f"stability_score_thresh={self.stability_score_thresh}, which suit the official models: with "
+                f"{model.config.name} lower them, or let masklet.everything choose",
+                MaskletWarning,
+                stacklevel=2,
+            )
         return [self._record(mask) for mask in found]
 
     def _options(self) -> EverythingOptions:
