@@ -192,7 +192,7 @@ def _fetch(name: str, place: HubFile) -> Path:
         raise CheckpointError(
             f"{name} is not on this machine and could not be fetched ({_first_line(error)}). On a machine with a "
             f"network get {place.url}, copy {place.file} here, and give its path instead of the name: "
-            f'masklet.load("path/to/{place.file}")'
+            f'masklet.load("path/to/{place.file}"), or --model path/to/{place.file}'
         ) from error
 
 

@@ -75,5 +75,9 @@ def test_colours_are_fixed_and_those_of_many_objects_stay_apart() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 60, 79), (2, 60, 80), (60, 80)])
 def test_masks_of_another_size_or_number_are_refused(shape) -> None:
+    with pytest.raises(InputError, match="an array, such as .*; got str"):
+        draw_masks("photo.jpg", np.zeros((1, 60, 80), bool), [1])
+    with pytest.raises(InputError, match=r"give masks\[:, 0\]"):
+        draw_masks(GROUND, np.zeros((1, 1, 60, 80), bool), [1])
     with pytest.raises(InputError, match=r"shape \[1, 60, 80\]"):
         draw_masks(GROUND, np.zeros(shape, bool), [1])

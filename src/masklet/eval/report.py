@@ -115,9 +115,10 @@ def summary_table(report: Report, other: Report | None = None) -> Table:
 
     table = Table(title=report.title, title_justify="left")
     table.add_column("", no_wrap=True)
-    table.add_column(report.label, justify="right")
+    alike = other is not None and other.label == report.label
+    table.add_column(f"{report.label}, now" if alike else report.label, justify="right")
     if other is not None:
-        table.add_column(other.label, justify="right")
+        table.add_column(f"{other.label}, then" if alike else other.label, justify="right")
         table.add_column("difference", justify="right")
         table.caption = unlike(report, other) or None
     for name, value in report.summary.items():

@@ -66,11 +66,14 @@ def draw_masks(
     each in the colour of the object in its place where there are as many as masks, else white; alpha: strength of the
     tint, 0 to 1. Returns a new picture [H, W, 3]. Raises `InputError` for masks of another size or another number.
     """
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"a picture to draw on is an array, such as open_frames(path)[0]; got {type(image).__name__}")
     masks = np.asarray(masks, bool)
     if masks.shape != (len(ids), *image.shape[:2]):
         raise InputError(
             f"{len(ids)} masks over a picture of {image.shape[1]} x {image.shape[0]} pixels (width x height) must have "
             f"shape {[len(ids), *image.shape[:2]]}; got {list(masks.shape)}"
+            + (", which are several readings: give masks[:, 0]" if masks.ndim == 4 else "")
         )
     canvas = image.copy()
     line = _line_width(canvas)

@@ -142,8 +142,8 @@ def _named_errors(path: Path) -> Iterator[None]:
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"cannot read {path} as a picture: {error}") from error
         raise InputError(
-            f"{path} is a video, not a picture; `masklet track` and `masklet everything` take videos, as does "
-            "masklet.VideoSession"
+            f"{path} is a video, not a picture; `masklet track` and `masklet everything` take videos, as do "
+            "masklet.VideoSession and masklet.everything_video"
         ) from error
     # Pillow reports damage as any of these, by format
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
