@@ -115,7 +115,7 @@ def _let_the_heap_stay() -> None:
     which is a twentieth of `nano`'s time. How much it keeps it learns from the largest block that was freed, up to 32
     MB (mallopt(3), on M_MMAP_THRESHOLD); without glibc this does nothing.
     """
-    torch.empty(31 << 20, dtype=torch.uint8)
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 def expect_model(model: object) -> None:

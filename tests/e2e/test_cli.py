@@ -18,6 +18,7 @@ from PIL import Image
 from colour_network import ColourNetwork
 from masklet import __version__
 from masklet.cli import _format_warning, main
+from masklet.cli.prompt_options import results_folder
 from masklet.errors import MaskletWarning
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png, write_index_png
@@ -98,6 +99,23 @@ def test_results_of_several_sources_lie_side_by_side(model, picture, clip, tmp_p
     assert run("track", clip, "--box", "5,5,30,30", "--model", model, "--out", "clip") == 0
     assert run("everything", f"{tmp_path}/clip/masks/*.png", "--model", model, "--quiet") == 0
     assert (tmp_path / "out/masks/overlay.mp4").is_file()
+
+
+def test_results_are_called_as_their_source(tmp_path, monkeypatch) -> None:
+    (tmp_path / "shots/take.1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shots")
+    for source, name in {
+        "photo.v2.jpg": "photo.v2",
+        "take.1": "take.1",
+        "take.1/": "take.1",
+        ".": "shots",
+        "take.1/..": "shots",
+        "take.1/*.png": "take.1",
+        "take.1/**/0000?.png": "take.1",
+        "/": "clip",
+    }.items():
+        assert results_folder(None, source) == Path("out", name), source
+    assert results_folder(Path("mine"), "photo.jpg") == Path("mine")
 
 
 def test_how_sure_a_mask_is_is_told(model, picture, tmp_path, capsys, monkeypatch) -> None:
@@ -300,7 +318,10 @@ def test_models_lists_every_name_and_where_it_is(capsys) -> None:
     ("error", "advice"),
     [
         (RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"), "takes less, --device cpu has more"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "takes less"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried 9 bytes"),
+            "takes less",
+        ),
         (MemoryError("Unable to allocate 9 GiB for an array"), "takes less"),
     ],
 )

@@ -160,7 +160,7 @@ def test_other_settings_need_another_folder(davis, model, tmp_path, capsys):
     assert run(*common, "--prompt", "box") == 2
     assert "prompt = 'mask', now it is 'box'" in capsys.readouterr().err
     assert run(*common, "--precision", "bfloat16") == 2
-    assert "precision = None, now it is 'bfloat16'" in capsys.readouterr().err
+    assert "precision = 'float32', now it is 'bfloat16'" in capsys.readouterr().err
 
 
 def test_nothing_that_another_wrote_is_written_over(davis, model, tmp_path, capsys):
@@ -209,7 +209,8 @@ def test_a_run_that_found_nothing_does_not_stand_in_the_way_of_the_next(davis, t
     assert "no such folder of masks" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run(*common, tmp_path / "empty") == 2
-    assert run(*common, davis / "Annotations", "--quiet") == 0
+    shutil.copytree(davis / "Annotations", tmp_path / "out/predictions")
+    assert run(*common, tmp_path / "out/predictions", "--quiet") == 0
 
 
 def test_truth_that_is_not_public_gives_a_submission(model, tmp_path):
@@ -246,15 +247,23 @@ def test_an_object_of_sav_that_is_never_seen_does_not_end_a_run(model, tmp_path)
             folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(root / f"JPEGImages_24fps/clip/{frame:05d}.jpg")
         write_index_png(root / f"Annotations_6fps/clip/000/{frame:05d}.png", (index == 1).astype(np.uint8))
-    (root / "Annotations_6fps/clip/001").mkdir()
+    for number in ("001", "003"):
+        (root / f"Annotations_6fps/clip/{number}").mkdir()
+    (root / "Annotations_6fps/clip/000").rename(root / "Annotations_6fps/clip/002")
     assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "out", "--quiet") == 0
     assert figures(tmp_path / "out")["settings"]["objects"] == 1
+    for path in sorted((root / "Annotations_6fps/clip/002").iterdir())[1:]:
+        path.unlink()
+    assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "sent", "--quiet") == 0
+    with zipfile.ZipFile(tmp_path / "sent/submission.zip") as archive:
+        assert Path("clip/002") in {Path(name).parent for name in archive.namelist()}
 
 
 def test_lvos_is_known_by_its_ranges(model, tmp_path):
     write_clip(tmp_path / "data", "alpha")
     ranges = {str(number): {"frame_range": {"start": 0, "end": 5}} for number in (1, 2)}
-    (tmp_path / "data/meta.json").write_text(json.dumps({"videos": {"alpha": {"objects": ranges}}}))
+    videos = {"alpha": {"objects": ranges}, "other": {"objects": ["a cat"]}}
+    (tmp_path / "data/meta.json").write_text(json.dumps({"videos": videos}))
     assert run("vos", "--data", tmp_path / "data", "--model", model, "--out", tmp_path / "out", "--quiet") == 0
     assert figures(tmp_path / "out")["settings"]["layout"] == "lvos"
 
@@ -356,6 +365,12 @@ def test_results_among_the_pictures_are_no_pictures(model, tmp_path):
     before = (tmp_path / "eval-image/items/000000.json").stat().st_mtime_ns
     assert run(*common) == 0
     assert (tmp_path / "eval-image/items/000000.json").stat().st_mtime_ns == before
+    among = (*common[:-1], tmp_path)
+    assert run(*among) == 0
+    Image.fromarray(scene(3)[0]).save(tmp_path / "0.jpg")
+    before = (tmp_path / "items/000000.json").stat().st_mtime_ns
+    assert run(*among) == 0
+    assert (tmp_path / "items/000000.json").stat().st_mtime_ns > before, "a picture that changed is measured again"
 
 
 def test_objects_that_overlap_all_count(model, tmp_path):

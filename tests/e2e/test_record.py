@@ -114,9 +114,22 @@ def test_results_for_something_else_are_not_replaced(model, tmp_path, write) -> 
     write(model, tmp_path / "picture.png", tmp_path / "picture")
     for folder in ("clip", "picture"):
         before = {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
-        with pytest.raises(OutputError, match="holds the results for .*; name another folder for those for other.png"):
+        with pytest.raises(OutputError, match="holds the results for .*; name another .* for the picture other.png"):
             write(model, tmp_path / "other.png", tmp_path / folder)
         assert {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.*")} == before
+
+
+def test_masks_of_a_run_that_was_killed_are_not_given_to_another_clip(model, tmp_path) -> None:
+    for name in ("one", "two"):
+        write_clip(tmp_path / f"{name}.mp4", moving_square(4))
+    track_to_folder(model, tmp_path / "one.mp4", PROMPTS[:1], tmp_path / "out")
+    masks = tmp_path / "out/masks"
+    (masks / ".unfinished").write_text("".join(f"{file.name}\tone.mp4\n" for file in masks.glob("*.png")))
+    (tmp_path / "out/masklets.json").unlink()
+    with pytest.raises(OutputError, match=r"the clip one\.mp4; name another folder for those for the clip two\.mp4"):
+        track_to_folder(model, tmp_path / "two.mp4", PROMPTS[:1], tmp_path / "out")
+    track_to_folder(model, tmp_path / "one.mp4", PROMPTS[:1], tmp_path / "out")
+    assert not (masks / ".unfinished").exists()
 
 
 def test_masks_that_no_earlier_run_wrote_are_not_written_over(model, tmp_path) -> None:

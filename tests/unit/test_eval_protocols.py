@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -21,6 +20,7 @@ from masklet.eval.prompting import prompt_object
 from masklet.eval.running import ModelChoice
 from masklet.eval.vos import MaskScores, VosRun
 from masklet.io.palette import write_index_png
+from masklet.io.processes import num_cores
 from masklet.types import FrameMasks, ImageMasks
 
 SIZE = (24, 40)
@@ -185,7 +185,7 @@ def test_no_more_processes_than_can_hold_the_model(dataset, monkeypatch):
     monkeypatch.setattr(ModelChoice, "processes", 7)
     for run in (VosRun(dataset, MODEL, Path("out")), InteractiveRun(dataset, MODEL), ImageRun(dataset.root, MODEL)):
         assert run.processes == 7
-    assert MaskScores(dataset, Path("out")).processes == len(os.sched_getaffinity(0))
+    assert MaskScores(dataset, Path("out")).processes == num_cores()
 
 
 def test_settings_tell_by_whose_rules_a_run_was_measured(dataset):

@@ -15,7 +15,7 @@ from masklet.eval.charts import curve_svg
 from masklet.eval.examples import Example, worst_of
 from masklet.eval.page import write_page
 from masklet.eval.report import Curve, Report, Row, read_report, rows_table, summary_table, unlike, write_report
-from masklet.eval.running import measure_all
+from masklet.eval.running import WRITTEN, measure_all
 
 CURVE = Curve("J&F by clicks", "clicks", "mean", {"J&F": [(1.0, 0.5), (2.0, 0.6), (3.0, 0.9)]})
 ROWS = (Row("cat/1", {"J&F": 0.25, "J decay": 0.1}), Row("<b>dog</b>/1", {"J&F": 0.75, "J decay": 0.3}))
@@ -126,6 +126,7 @@ class Doubling:
         self.done: list[str] = []
 
     processes = 1
+    written = WRITTEN
 
     def state(self, item: str) -> str:
         return self.stamp

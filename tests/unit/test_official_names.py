@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -334,8 +335,10 @@ def test_earlier_logits_are_one_for_all_prompts_or_one_for_each(predictor):
         predictor.predict(POINT, LABEL, mask_input=earlier)
 
 
+@pytest.mark.parametrize("looks_again", [False, True])
 @pytest.mark.parametrize("order", [("_features", "_orig_hw"), ("_orig_hw", "_features")])
-def test_features_that_a_script_kept_are_put_back(model, clip, order):
+def test_features_that_a_script_kept_are_put_back(clip, order, looks_again):
+    model = tiny_model(replace(TINY_CONVNET, close_look=looks_again, guided_edges=looks_again))
     first, second = SAM2ImagePredictor(model), SAM2ImagePredictor(model)
     first.set_image(clip[0])
     assert first._is_image_set

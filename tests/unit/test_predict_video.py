@@ -245,6 +245,7 @@ def test_a_window_that_has_gone_through_the_clip_says_so(model, clip, direction)
     assert len(list(session.propagate())) == len(clip)
     with pytest.raises(PromptError, match="gone through the clip"):
         list(session.propagate(direction=direction))
+    assert not list(session.propagate(num_frames=5)), "which ends a loop that asks for so many at a time"
 
 
 def test_a_window_goes_on_from_where_it_stopped(model, clip):

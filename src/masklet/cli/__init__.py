@@ -72,9 +72,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _complain(str(error))
         sys.exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
     except (RuntimeError, MemoryError) as error:
-        # The first is what CUDA and MPS say, the second PyTorch on a CPU.
-        on_gpu = "out of memory" in str(error)
-        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+        on_gpu = "out of memory" in str(error)  # as CUDA and MPS call it
+        if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
             raise
         more = ", --device cpu has more" if on_gpu else ""
         _complain(f"memory ran out: a smaller picture, --image-size or model takes less{more}")

@@ -47,7 +47,7 @@ def vos(
     """Semi-supervised video object segmentation: J&F, or a submission where the truth is not public."""
     from masklet.eval.examples import worst_frames
     from masklet.eval.layouts import open_clips
-    from masklet.eval.running import ModelChoice
+    from masklet.eval.running import SUBMISSION_FILE, ModelChoice
     from masklet.eval.submission import pack_submission
     from masklet.eval.vos import VosRun, vos_report
 
@@ -56,8 +56,8 @@ def vos(
     run = VosRun(dataset, ModelChoice(model, image_size, device, precision), out, prompt)
     results, seconds = _measured(run, out, processes, quiet)
     if not any(one.has_truth for one in dataset.clips):
-        count = pack_submission(dataset, run.scores.predicted, out / "submission.zip")
-        typer.echo(f"{count} masks to submit: {out / 'submission.zip'}")
+        count = pack_submission(dataset, run.scores.predicted, out / SUBMISSION_FILE)
+        typer.echo(f"{count} masks to submit: {out / SUBMISSION_FILE}")
         if other is not None:
             typer.echo("nothing was scored that could be compared: the truth is not public", err=True)
         return

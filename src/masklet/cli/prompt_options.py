@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +38,10 @@ def results_folder(out: Path | None, source: str | Path) -> Path:
     """The folder that was named, or one that is called as the source, so that results of several lie side by side."""
     if out is not None:
         return out
-    path = Path(source)
-    path = path.parent if "*" in path.name else path  # of a pattern, what all pictures are in
-    return Path("out", path.absolute().stem or "clip")
+    path = Path(os.path.abspath(source))
+    while glob.has_magic(path.name) and not path.exists():  # of a pattern, the folder that it begins in
+        path = path.parent
+    return Path("out", (path.name if path.is_dir() else path.stem) or "clip")
 
 
 def parse_points(texts: list[str] | None, *, alone: bool) -> list[tuple[float, float, int]]:

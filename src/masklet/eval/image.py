@@ -22,7 +22,7 @@ from masklet.errors import InputError
 from masklet.eval.examples import Example, render, worst_of
 from masklet.eval.metrics import region_j
 from masklet.eval.report import Curve, Report, Row
-from masklet.eval.running import RESULT_FOLDER, SETTINGS_FILE, ModelChoice, ModelMeasure, model_settings
+from masklet.eval.running import SETTINGS_FILE, WRITTEN, ModelChoice, ModelMeasure, is_claimed, model_settings
 from masklet.eval.truth import stamp_of
 from masklet.ops.rle import decode_rle, encode_rle
 
@@ -94,9 +94,9 @@ class ImageRun(ModelMeasure):
         """Of every file that the data may be read from, but for results that were put among them."""
         folders = [place for place in (self.data, self.images) if place is not None]
         files = [file for place in folders for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-        settings = (file for file in files if file.name == SETTINGS_FILE)
-        results = {file.parent for file in settings if (file.parent / RESULT_FOLDER).is_dir()}
-        read = (file for file in files if not _is_a_systems_own(file) and results.isdisjoint(file.parents))
+        claimed = [file.parent for file in files if file.name == SETTINGS_FILE and is_claimed(file.parent)]
+        results = {folder / name for folder in claimed for name in WRITTEN}
+        read = (file for file in files if not _is_a_systems_own(file) and results.isdisjoint((file, *file.parents)))
         return stamp_of(file for file in read if file.is_file())
 
     @property

@@ -115,20 +115,19 @@ def object_ranges(root: Path) -> dict[str, dict[int, tuple[int, int]]]:
     """
     ranges: dict[str, dict[int, tuple[int, int]]] = {}
     for path in _meta_files(root, ANY_META):
-        for clip, video in _videos(path).items():
+        for clip, video in _dict_in(read_json(path), "videos").items():
             ranges.setdefault(clip, {}).update(
                 (int(number), (int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])))
-                for number, entry in video.get("objects", {}).items()
-                if "frame_range" in entry
+                for number, entry in _dict_in(video, "objects").items()
+                if _dict_in(entry, "frame_range")
             )
     return ranges
 
 
-def _videos(path: Path) -> dict[str, Any]:
-    """What a benchmark's file tells of each clip; empty where it is a file of something else."""
-    document = read_json(path)
-    videos = document.get("videos") if isinstance(document, dict) else None
-    return videos if isinstance(videos, dict) else {}
+def _dict_in(record: Any, key: str) -> dict[str, Any]:
+    """A dict within a benchmark's file; empty where that is of another kind, as several are called alike."""
+    found = record.get(key) if isinstance(record, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _meta_files(root: Path, pattern: str) -> list[Path]:
@@ -168,7 +167,7 @@ def _recognise(root: Path, frame_root: Path | None, folders: dict[str, Path]) ->
         return "sav"
     if _meta_files(root, LVOS_META) or any(object_ranges(root).values()):
         return "lvos"
-    if any(_videos(path) for path in _meta_files(root, "meta.json")):
+    if any(_dict_in(read_json(path), "videos") for path in _meta_files(root, "meta.json")):
         return "youtube-vos"
     masks = sorted(folder.glob("[!.]*.png"))
     if frame_root is not None and len(masks) == 1 and len(_pictures(frame_root / folder.name)) > 1:

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 RESULT_FOLDER = "items"
 SETTINGS_FILE = "settings.json"
-WRITTEN = (SETTINGS_FILE, RESULT_FOLDER, "predictions", "report.json", "report.csv", "report.html", "submission.zip")
-"""What an evaluation writes into its folder, and may write over."""
+PREDICTION_FOLDER = "predictions"
+SUBMISSION_FILE = "submission.zip"
+WRITTEN = (SETTINGS_FILE, RESULT_FOLDER, "report.json", "report.csv", "report.html")
+"""What every evaluation writes into its folder, and may write over."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Measure(ABC):
         """What else the result of an item depends on, and may change between runs; "" where nothing does."""
         return ""
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """What it writes into its folder."""
+        return WRITTEN
+
     def is_kept(self, item: str) -> bool:
         """Whether what else an item leaves, beside its result, is there."""
         return True
@@ -115,7 +122,7 @@ def measure_all(
     finished, those found too. Raises `InputError` where the folder is of a run with other settings, `OutputError` where
     it holds what an evaluation would write over and never wrote, and what the measure raises.
     """
-    _claim(out, measure.settings)
+    _claim(out, measure)
     folder = make_folder(out / RESULT_FOLDER)
     files = {item: folder / f"{item}.json" for item in measure.items}
     waiting = []
@@ -148,11 +155,11 @@ def _load(name: str, image_size: int | None, device: str | None, precision: str 
     return load(name, device=device, dtype=precision, image_size=image_size)
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
+def _claim(out: Path, measure: Measure) -> None:
     """Write down what this folder's results are of, or see that they are of the same."""
-    file = make_folder(out) / SETTINGS_FILE
-    if not _is_claimed(file):
-        for path in (out / name for name in WRITTEN):
+    file, settings = make_folder(out) / SETTINGS_FILE, measure.settings
+    if not is_claimed(out):
+        for path in (out / name for name in measure.written):
             if path.exists():
                 raise OutputError(f"{path} would be written over, and is not of masklet eval; choose another --out")
     if not file.is_file() or not any((out / RESULT_FOLDER).glob("*.json")):
@@ -167,11 +174,11 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _is_claimed(file: Path) -> bool:
-    """Whether a settings file is that of an evaluation; all of them name masklet's version."""
-    if not file.is_file():
+def is_claimed(folder: Path) -> bool:
+    """Whether a folder is an evaluation's, whose settings name masklet's version."""
+    if not (folder / SETTINGS_FILE).is_file():
         return False
-    settings = read_json(file)
+    settings = read_json(folder / SETTINGS_FILE)
     return isinstance(settings, dict) and "masklet" in settings
 
 
@@ -183,6 +190,6 @@ def model_settings(model: ModelChoice) -> dict[str, Any]:
     """
     from masklet.checkpoints import find_checkpoint
 
-    settings = asdict(model)
+    settings = asdict(replace(model, precision=model.precision or "float32"))
     contents = hashlib.sha256(find_checkpoint(model.name).read_bytes()).hexdigest()[:16]
     return {"model": settings.pop("name"), **settings, "sha256": contents, "masklet": __version__}

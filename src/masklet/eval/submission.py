@@ -73,9 +73,10 @@ def pack_submission(data: Dataset, predicted: Path, path: Path) -> int:
 def _check_clip(clip: AnnotatedClip, folder: Path, *, layered: bool) -> list[str]:
     if not folder.is_dir():
         return [f"{clip.name}: there is no folder {folder}"]
-    if not clip.object_ids:
+    first = next((object_id for object_id in clip.object_ids if clip.annotated_for(object_id)), None)
+    if first is None:
         return [f"{clip.name}: the data set's own masks show no object"]
-    size = clip.mask(clip.object_ids[0], clip.annotated_for(clip.object_ids[0])[0]).shape
+    size = clip.mask(first, clip.annotated_for(first)[0]).shape
     if not layered:
         frames = set(clip.annotated) if clip.has_truth else set(range(len(clip.names)))
         single = isinstance(clip, IndexClip) and clip.single  # whose object is 255 in DAVIS's files, 1 in others'

@@ -111,12 +111,14 @@ class IndexClip(AnnotatedClip):
     @property
     def has_truth(self) -> bool:
         seen: set[int] = set()
-        for frame in self.annotated:
-            here = set(np.unique(self.index(frame)).tolist()) - {0}
-            if here & seen:
+        void_again = False
+        for file in self.mask_files:  # most often the second tells
+            here = set(np.unique(read_objects(file, self.single)).tolist()) - {0}
+            if (here & seen) - {VOID}:
                 return True
+            void_again |= VOID in here & seen
             seen |= here
-        return False
+        return void_again and not self._has_void
 
     def index(self, frame: int) -> NDArray[np.integer]:
         """[H, W]: object ids on an annotated frame, 0 for none."""

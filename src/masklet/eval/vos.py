@@ -19,7 +19,15 @@ from masklet.errors import InputError, OutputError
 from masklet.eval.layouts import Counting, Dataset, object_ranges
 from masklet.eval.prompting import check_prompt, prompt_object
 from masklet.eval.report import Curve, Report, Row
-from masklet.eval.running import Measure, ModelChoice, ModelMeasure, model_settings
+from masklet.eval.running import (
+    PREDICTION_FOLDER,
+    SUBMISSION_FILE,
+    WRITTEN,
+    Measure,
+    ModelChoice,
+    ModelMeasure,
+    model_settings,
+)
 from masklet.eval.scoring import ObjectScores, counted_frames, counted_objects, score_clip
 from masklet.eval.truth import WHOLE, IndexClip, stamp_of
 from masklet.io.output import make_folder
@@ -125,6 +133,10 @@ class VosRun(ModelMeasure):
         """What tells whether a clip's pictures or masks were changed."""
         return self.data.clip(item).stamp
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        return (*WRITTEN, PREDICTION_FOLDER, SUBMISSION_FILE)
+
     def is_kept(self, item: str) -> bool:
         """Whether the masks are there, which are shown or sent."""
         return self.scores.folder(item).is_dir()
@@ -132,7 +144,7 @@ class VosRun(ModelMeasure):
     @property
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
-        return MaskScores(self.data, self.out / "predictions")
+        return MaskScores(self.data, self.out / PREDICTION_FOLDER)
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""

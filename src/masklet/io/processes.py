@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from masklet.errors import InputError, MaskletError
 
@@ -39,22 +39,36 @@ def work_through(
     pool = ProcessPoolExecutor(
         min(processes, len(items), MOST_ON_WINDOWS if sys.platform == "win32" else processes),
         multiprocessing.get_context("spawn"),
-        # Ctrl-C reaches every process: workers end at once, and only this one tells of it.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initializer=_begin,
+        initargs=(work,),
     )
-    waiting = {pool.submit(work, item): item for item in items}
-    workers = [child for child in multiprocessing.active_children() if child not in others]
+    waiting: dict[Future[Any], Item] = {}
     try:
+        waiting.update((pool.submit(_do, item), item) for item in items)
         for done in as_completed(waiting):
             yield waiting[done], done.result()
     except BrokenProcessPool as error:
         raise MaskletError("a worker process was killed, most often for want of memory; use fewer") from error
     finally:
-        is_over = all(future.done() for future in waiting)
+        is_over = len(waiting) == len(items) and all(future.done() for future in waiting)
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in () if is_over else workers:
-            worker.terminate()  # or the interpreter would wait at its end for what nobody asks for any more
+        for child in () if is_over else multiprocessing.active_children():
+            if child not in others:
+                child.terminate()  # or the interpreter would wait at its end for what nobody asks for any more
+
+
+_work: Callable[[Any], Any]
+"""What a worker process does with each item: handed to it once, as it may hold a whole data set."""
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process: only the first one tells of it
+
+
+def _do(item: Any) -> Any:
+    return _work(item)
 
 
 def num_cores() -> int:

@@ -121,7 +121,7 @@ def write_sav_video(source: Any, annotations: Annotations, folder: str | Path, v
     `InputError` where the id is no file's name, sizes or names do not fit the video, or no frame 0, 4, 8, ... is
     annotated, and `OutputError` where a video or its annotations of that id are there already.
     """
-    if Path(video_id).name != video_id:
+    if not video_id or Path(video_id).name != video_id:
         raise InputError(f"a video's id becomes the name of its files; it cannot be {video_id!r}")
     folder = make_folder(folder)
     video = folder / f"{video_id}.mp4"

@@ -79,9 +79,12 @@ def _convolve(x: Tensor, conv: nn.Conv2d, norm: Any) -> Tensor:
     """norm: a `BatchNorm2d`, or a `SyncBatchNorm` in its place."""
     if norm.training:
         return norm(conv(x))
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-    return F.conv2d(x, weight, bias, conv.stride, conv.padding)
+    scale = norm.weight.float() * torch.rsqrt(norm.running_var.float() + norm.eps)
+    weight, bias = (
+        conv.weight.float() * scale[:, None, None, None],
+        norm.bias.float() - norm.running_mean.float() * scale,
+    )
+    return F.conv2d(x, weight.to(conv.weight.dtype), bias.to(conv.weight.dtype), conv.stride, conv.padding)
 
 
 class GlobalBlock(nn.Module):

@@ -41,10 +41,12 @@ def pointwise(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
 
     What lies between them, which is the widest map of all behind a small trunk, is never there.
     """
-    assert first.bias is not None
-    weight = second.weight.flatten(1) @ first.weight.flatten(1)
-    bias = F.linear(first.bias, second.weight.flatten(1), second.bias)
-    return F.conv2d(x, weight[..., None, None], bias)
+    assert first.bias is not None and second.bias is not None
+    with torch.autocast(x.device.type, enabled=False):  # what is rounded is the result, once
+        inner, outer = first.weight.flatten(1).float(), second.weight.flatten(1).float()
+        weight = (outer @ inner)[..., None, None]
+        bias = F.linear(first.bias.float(), outer, second.bias.float())
+    return F.conv2d(x, weight.to(second.weight.dtype), bias.to(second.weight.dtype))
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -89,7 +89,7 @@ def encoder_fingerprint(model: Network) -> str:
     """Eight hex digits that tell the weights which make embeddings from others of the same architecture.
 
     Training moves the numbers of a tensor together, so a few of each will do; as bfloat16, so that a model is the same
-    loaded in either type.
+    loaded in that or in float32.
     """
     decoder = model.sam_mask_decoder  # `encode` ends with two of its convolutions
     parts = (model.image_encoder, decoder.conv_s0, decoder.conv_s1)

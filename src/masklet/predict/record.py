@@ -44,7 +44,8 @@ OVERLAY, MASKS = "overlay.mp4", "masks"
 """What is written of a clip: a file, and a folder."""
 
 UNFINISHED = ".unfinished"
-"""Names the index masks beside it, a line each, until `masklets.json` does: a process that is killed leaves them."""
+"""Names the index masks beside it, and what they are of, a line each, until `masklets.json` does: a process that is
+killed leaves them."""
 
 _WRITTEN_OVER = (
     "{} is not known to be of an earlier run, and would be written over; move it away, or name another folder"
@@ -269,7 +270,7 @@ class ClipRecorder:
     def _note_unfinished(self, name: str) -> None:
         try:
             with self._names.open("a", encoding="utf-8") as names:
-                names.write(f"{name}\n")
+                names.write(f"{name}\t{self._frames.title}\n")
         except OSError as error:
             raise OutputError(f"cannot write {self._names}: {error.strerror or error}") from error
 
@@ -297,10 +298,12 @@ class ClipRecorder:
 def spare_others(folder: Path, kind: Kind, name: str, *outputs: Path) -> None:
     """Raise `OutputError` where `folder` holds results for something else than `name`, or one of `outputs` that is no
     result of an earlier run."""
-    earlier = whose_masklets(folder / "masklets.json")
+    unfinished = _unfinished(folder)
+    earlier = whose_masklets(folder / "masklets.json") or next((("clip", title) for _, title in unfinished), None)
     if earlier is not None and earlier != (kind, name):
-        raise OutputError(f"{folder} holds the results for {earlier[1]}; name another folder for those for {name}")
-    if earlier or (folder / MASKS / UNFINISHED).is_file():
+        theirs, ours = " ".join(earlier), f"{kind} {name}"
+        raise OutputError(f"{folder} holds the results for the {theirs}; name another folder for those for the {ours}")
+    if earlier is not None:
         return
     for output in (*outputs, folder / "masklets.json"):
         if output.exists():
@@ -321,9 +324,15 @@ def remove_index_masks(folder: Path, but: str | None = None) -> None:
 
 def _earlier_masks(folder: Path) -> set[str]:
     """The names of the index masks that earlier runs left in `folder`, those that were killed too."""
-    unfinished = folder / MASKS / UNFINISHED
-    killed = unfinished.read_text(encoding="utf-8").splitlines() if unfinished.is_file() else []
-    return {*read_index_masks(folder / "masklets.json"), *(name for name in killed if name == Path(name).name)}
+    killed = (name for name, _ in _unfinished(folder) if name == Path(name).name)
+    return {*read_index_masks(folder / "masklets.json"), *killed}
+
+
+def _unfinished(folder: Path) -> list[tuple[str, str]]:
+    """The names of index masks that a killed run left, each with what it is of."""
+    file = folder / MASKS / UNFINISHED
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [(name, title) for name, _, title in (line.partition("\t") for line in lines)]
 
 
 def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:

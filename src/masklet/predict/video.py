@@ -171,8 +171,9 @@ class VideoSession:
         on; num_frames: how many frames in each direction, None for all there are; direction: "both" goes forward first,
         from `start`, and then, wherever that is, backward from the frame before the latest of all first prompts, each
         object being tracked before its own, so that a frame may come twice, with other objects; it needs keep="all".
-        Prompts may be added and objects removed between frames. Raises `PromptError` where nothing is prompted,
-        `BrokenVideo` where the file breaks off, all frames before having been yielded.
+        Prompts may be added and objects removed between frames. Raises `PromptError` where nothing is prompted, and
+        where a window that has gone through the clip is asked for all that is left; `BrokenVideo` where the file breaks
+        off, all frames before having been yielded.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
@@ -188,7 +189,7 @@ class VideoSession:
     def _propagate(self, start: int | None, num_frames: int | None, direction: Direction) -> Iterator[FrameMasks]:
         if start is None and self.keep == "window" and self._last is not None:
             start = self._next_in_window()
-            if not (start >= 0 and self._exists(start)):
+            if num_frames is None and not (start >= 0 and self._exists(start)):
                 raise PromptError("this window has gone through the clip; begin another session, or take keep='all'")
         self.settle()
         first, last = self._prompted_range()

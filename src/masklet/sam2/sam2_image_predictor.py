@@ -140,7 +140,9 @@ class SAM2ImagePredictor:
         with torch.no_grad():
             coarse = torch.cat([self.model.condition(maps, None) for maps in features])
         fine = [torch.cat([getattr(maps, name) for maps in features]) for name in ("stride4", "stride8")]
-        return {"image_embed": coarse, "high_res_feats": fine}
+        seen = {"image_embed": coarse, "high_res_feats": fine}
+        pictures = [embedding.picture for embedding in self._embeddings]
+        return seen if pictures[0] is None else {**seen, "pictures": pictures}  # models such as nano look again
 
     @_features.setter
     def _features(self, features: dict[str, Any]) -> None:
@@ -176,9 +178,10 @@ class SAM2ImagePredictor:
             coarse = features["image_embed"] - self.model.no_mem_embed.transpose(1, 2)[..., None]
         maps = zip(*features["high_res_feats"], coarse, strict=True)
         name, weights = self.model.config.name, encoder_fingerprint(self.model)
-        for size, each in zip(self._sizes, maps):
+        pictures = features.get("pictures", [None] * len(sizes))
+        for size, picture, each in zip(self._sizes, pictures, maps):
             seen = ImageFeatures(*(one[None] for one in each))
-            self._embeddings.append(ImageEmbedding(size, seen, name, weights))
+            self._embeddings.append(ImageEmbedding(size, seen, name, weights, picture))
 
     def _set(self, embeddings: list[ImageEmbedding]) -> None:
         self._embeddings, self._sizes = embeddings, [embedding.size for embedding in embeddings]
