@@ -15,7 +15,7 @@ Precision = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="float32, bfloat16 (much faster on GPUs and processors that have it) or float16; float32 if left out.",
+        help="float32, bfloat16 (faster on hardware that computes in it) or float16; float32 if left out.",
     ),
 ]
 Device = Annotated[

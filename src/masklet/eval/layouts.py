@@ -34,7 +34,7 @@ LAYOUTS: dict[str, Counting] = {
 LVOS_META = "*_meta.json"
 """The files that LVOS is known by, one of which has each object's range of frames."""
 ANY_META = "*meta.json"
-"""Where the ranges may be as well: in its first release's only file, which is called as that of YouTube-VOS."""
+"""Where the ranges may be as well: in a file that is called as that of YouTube-VOS."""
 
 SPLITS = (
     "ImageSets/2017/val.txt",
@@ -109,7 +109,7 @@ def open_clips(root: str | Path, layout: str | None = None, names: Sequence[str]
 
 
 def object_ranges(root: Path) -> dict[str, dict[int, tuple[int, int]]]:
-    """LVOS's first and last frame number of each object of each clip, from `*_meta.json`; empty without such a file.
+    """LVOS's first and last frame number of each object of each clip, from `*meta.json`; empty without such a file.
 
     The download has more than one: `train_expression_meta.json` tells what the objects are called, and no ranges.
     """

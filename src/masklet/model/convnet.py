@@ -80,10 +80,8 @@ def _convolve(x: Tensor, conv: nn.Conv2d, norm: Any) -> Tensor:
     if norm.training:
         return norm(conv(x))
     scale = norm.weight.float() * torch.rsqrt(norm.running_var.float() + norm.eps)
-    weight, bias = (
-        conv.weight.float() * scale[:, None, None, None],
-        norm.bias.float() - norm.running_mean.float() * scale,
-    )
+    weight = conv.weight.float() * scale[:, None, None, None]
+    bias = norm.bias.float() - norm.running_mean.float() * scale
     return F.conv2d(x, weight.to(conv.weight.dtype), bias.to(conv.weight.dtype), conv.stride, conv.padding)
 
 
