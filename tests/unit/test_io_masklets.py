@@ -161,6 +161,23 @@ def test_ctrl_c_waits_for_an_undivided_block_and_then_comes() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_the_first_ctrl_c_is_told_of_where_a_block_takes_long_and_the_second_one_comes_at_once(capsys) -> None:
+    done = []
+
+    def work() -> None:
+        with undivided("wait") as waiting:
+            signal.raise_signal(signal.SIGINT)
+            done.append(list(waiting))
+            signal.raise_signal(signal.SIGINT)
+            done.append("block")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == [[signal.SIGINT]]
+    assert capsys.readouterr().err == "wait\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_an_undivided_block_works_in_other_threads() -> None:
     done = []
 

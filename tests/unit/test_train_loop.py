@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -86,6 +87,27 @@ def test_resuming_repeats_the_very_same_steps(stills, tmp_path, precision):
     assert losses(tmp_path / "halted") == losses(tmp_path / "whole")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_ctrl_c_within_a_step_loses_nothing(stills, tmp_path, capsys):
+    recipe = stills_recipe(stills, 6)
+    Run.begin(recipe, tmp_path / "whole", PACE).train()
+    halted = Run.begin(recipe, tmp_path / "halted", PACE)
+    take_a_step = halted._optimise
+
+    def press(stream, stage, rate):
+        if halted.step == 2:  # the second state is saved, the third would not be
+            signal.raise_signal(signal.SIGINT)
+        return take_a_step(stream, stage, rate)
+
+    halted._optimise = press
+    with pytest.raises(KeyboardInterrupt):
+        halted.train()
+    assert "Ctrl-C once more" in capsys.readouterr().err
+    resumed = Run.resume(tmp_path / "halted", PACE)
+    assert resumed.step == 3
+    resumed.train()
+    assert losses(tmp_path / "halted") == losses(tmp_path / "whole")
 
 
 def test_a_folder_holds_one_run(stills, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from masklet.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import FrameType
     from typing import IO
 
 
@@ -69,22 +71,34 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def undivided() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that files written together agree with each other.
+def undivided(told: str = "") -> Iterator[list[int]]:
+    """Let Ctrl-C wait until the block is done, so that what is written together agrees with itself.
 
-    A request to end waits as well, where it is handled at all, as the command line does.
+    A request to end waits as well, where it is handled at all, as the command line does. Gives the list of the signals
+    that wait. told: for blocks that take long: what is said when a signal begins to wait; another then comes at once.
     """
-    pressed: list[int] = []
-    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    waiting: list[int] = []
+
+    def wait(number: int, place: FrameType | None) -> None:
+        waiting.append(number)
+        if told and len(waiting) > 1:
+            waiting.clear()
+            earlier[number](number, place)
+        elif told:
+            print(told, file=sys.stderr, flush=True)
+
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {number: handler for number, handler in handlers.items() if callable(handler)}
     try:
-        earlier = {number: signal.signal(number, lambda number, _: pressed.append(number)) for number in handled}
+        for number in earlier:
+            signal.signal(number, wait)
     except ValueError:  # only the main thread has signals, so nothing can divide the block here
-        yield
+        yield waiting
         return
     try:
-        yield
+        yield waiting
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        if pressed:
-            signal.raise_signal(pressed[0])
+        if waiting:
+            signal.raise_signal(waiting[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import zlib
 from collections.abc import Iterator
@@ -252,5 +253,6 @@ class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):
 
 
 def _start(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first one still needs its batch
     torch.set_num_threads(1)
     start_worker(worker)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from masklet.checkpoints import choose_device, save
 from masklet.errors import DivergedError, InputError, MaskletError, OutputError
-from masklet.io.output import make_folder
+from masklet.io.output import make_folder, undivided
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import train_mode
@@ -37,6 +37,9 @@ ANNOTATOR_CHANCE, PLAN_CHANCE = 3, 5
 
 REPLACEMENTS, REPLACEMENT_SECONDS = 10, 0.5
 """Windows refuses to replace a file that another process reads, such as an export: how often and when to try again."""
+
+STOPPING = "masklet: stopping after this step, which is then saved; Ctrl-C once more stops at once"
+"""What is said at Ctrl-C, as a large model's step may take a minute on a CPU."""
 
 MOST_WORKERS = 8
 """Processes that prepare batches beside a GPU, where the processor has so many cores."""
@@ -195,17 +198,18 @@ class Run:
             stream = self._batches(stage, first)
             while self.step < last:
                 rate = stage.lr * stage.schedule(self.step - first)
-                report = self._optimise(stream, stage, rate)
-                self.step += 1
-                overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
-                saving = overdue or self.step % self.pace.save_every == 0 or self.step == last
-                watch.note(stage, rate, report, due=saving)
-                if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
-                    self.blended[stage.name] = {
-                        name: value.to("cpu", copy=True) for name, value in self._weights().items()
-                    }
-                if saving:
-                    self.save_state()
+                with undivided(STOPPING) as stopping:
+                    report = self._optimise(stream, stage, rate)
+                    self.step += 1
+                    overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
+                    saving = overdue or self.step % self.pace.save_every == 0 or self.step == last or bool(stopping)
+                    watch.note(stage, rate, report, due=saving)
+                    if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
+                        self.blended[stage.name] = {
+                            name: value.to("cpu", copy=True) for name, value in self._weights().items()
+                        }
+                    if saving:
+                        self.save_state()
 
     def _batches(self, stage: Stage, first: int) -> Iterator[tuple[Part, ClipBatch]]:
         """The batches of a stage, which began at step `first`, from where the run is on."""
