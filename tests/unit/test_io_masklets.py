@@ -165,16 +165,23 @@ def test_the_first_ctrl_c_is_told_of_where_a_block_takes_long_and_the_second_one
     done = []
 
     def work() -> None:
-        with undivided("wait") as waiting:
+        with undivided("wait"):
             signal.raise_signal(signal.SIGINT)
-            done.append(list(waiting))
+            done.append("after one")
             signal.raise_signal(signal.SIGINT)
-            done.append("block")
+            done.append("after two")
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert done == [[signal.SIGINT]]
+    assert done == ["after one"]
     assert capsys.readouterr().err == "wait\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_an_undivided_block_goes_before_a_ctrl_c_that_waits() -> None:
+    with pytest.raises(OutputError, match="full"), undivided():
+        signal.raise_signal(signal.SIGINT)
+        raise OutputError("the disk is full")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

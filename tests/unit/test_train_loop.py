@@ -73,10 +73,10 @@ def test_resuming_repeats_the_very_same_steps(stills, tmp_path, precision):
     halted = Run.begin(recipe, tmp_path / "halted", PACE)
     take_a_step = halted._optimise
 
-    def halt(stream, stage, rate):
+    def halt(drawn, stage, rate):
         if halted.step == 5:  # in the second stage, one step after the last that was saved
             raise KeyboardInterrupt
-        return take_a_step(stream, stage, rate)
+        return take_a_step(drawn, stage, rate)
 
     halted._optimise = halt
     with pytest.raises(KeyboardInterrupt):
@@ -95,10 +95,10 @@ def test_ctrl_c_within_a_step_loses_nothing(stills, tmp_path, capsys):
     halted = Run.begin(recipe, tmp_path / "halted", PACE)
     take_a_step = halted._optimise
 
-    def press(stream, stage, rate):
+    def press(drawn, stage, rate):
         if halted.step == 2:  # the second state is saved, the third would not be
             signal.raise_signal(signal.SIGINT)
-        return take_a_step(stream, stage, rate)
+        return take_a_step(drawn, stage, rate)
 
     halted._optimise = press
     with pytest.raises(KeyboardInterrupt):
@@ -108,6 +108,39 @@ def test_ctrl_c_within_a_step_loses_nothing(stills, tmp_path, capsys):
     assert resumed.step == 3
     resumed.train()
     assert losses(tmp_path / "halted") == losses(tmp_path / "whole")
+
+
+def test_ctrl_c_while_the_data_are_opened_comes_at_once(stills, tmp_path, monkeypatch):
+    run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+
+    def press(*_):
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("masklet.train.loop.Feed", press)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are ended otherwise")
+def test_a_request_to_end_that_reaches_the_workers_too_loses_nothing(stills, tmp_path, monkeypatch):
+    """As a service manager sends it: to every process of a group."""
+    run = Run.begin(stills_recipe(stills, 20), tmp_path, replace(PACE, save_every=100, workers=1))
+    take_a_step = run._optimise
+
+    def end(drawn, stage, rate):
+        if run.step == 3:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            time.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+        return take_a_step(drawn, stage, rate)
+
+    monkeypatch.setattr(run, "_optimise", end)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert Run.resume(tmp_path, PACE).step == 4
+    assert not multiprocessing.active_children()
 
 
 def test_a_folder_holds_one_run(stills, tmp_path):
@@ -152,10 +185,16 @@ def test_masks_that_do_not_fit_their_pictures_are_named_before_a_run_begins(stil
     assert f"{turned.name}: the mask is 5 x 3 pixels" in first and f"{coloured.name} is a RGB picture" in second
 
 
-def test_memory_that_runs_out_says_what_takes_less(stills, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_says_what_takes_less(stills, tmp_path, monkeypatch, error):
     run = Run(stills_recipe(stills, 2), tmp_path, PACE)
-    full = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    monkeypatch.setattr(run, "batch_loss", full)
+    monkeypatch.setattr(run, "batch_loss", Mock(side_effect=error))
     with pytest.raises(MaskletError, match=r"cpu ran out of memory at step 0: lower clips and objects in .*recipe"):
         run.train()
 
@@ -170,7 +209,7 @@ def test_a_worker_that_was_killed_is_told(stills, tmp_path, monkeypatch):
             worker.kill()
         time.sleep(20)
 
-    monkeypatch.setattr(run, "_optimise", lambda stream, *_: (next(stream), killed_meanwhile()))
+    monkeypatch.setattr(run, "_optimise", killed_meanwhile)
     with pytest.raises(MaskletError, match=r"was killed, .* --shm-size 2g\): resume with fewer workers"):
         run.train()
 
@@ -219,7 +258,7 @@ def test_processes_share_what_sessions_do_and_draw_the_rest_apart(stills, tmp_pa
 
 
 def test_one_worker_shares_the_processor_and_several_feed_a_gpu(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr("masklet.train.loop.num_cores", lambda: 12)
     assert [_usual_workers(torch.device(kind)) for kind in ("cpu", "cuda", "mps")] == [1, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert _usual_workers(torch.device("cuda")) == 3
@@ -351,7 +390,7 @@ def test_pictures_are_compared_on_the_models_device(stills, tmp_path, monkeypatc
     _, batch = Feed(stage, 0, tmp_path / "cache")[0]
     watcher = watch.Watch(run)
     run.device, run.step = torch.device("meta"), 1
-    watcher.note(stage, 1e-3, watch.StepReport({"loss": 1.0}, 8, batch), due=False)
+    watcher.note(stage, 1e-3, watch.StepReport({"loss": 1.0}, 8, batch))
     assert seen == ["meta"]
 
 
@@ -527,7 +566,7 @@ def test_a_stage_may_keep_the_statistics_of_batch_normalisation(stills, tmp_path
     trunk = run.model.image_encoder.trunk
     for stage, learned in ((replace(first, fixed_statistics=True), False), (second, True)):
         before = {name: value.clone() for name, value in trunk.state_dict().items()}
-        run._optimise(iter([Feed(stage, 0, tmp_path / "cache")[0]]), stage, 1e-3)
+        run._optimise([Feed(stage, 0, tmp_path / "cache")[0]], stage, 1e-3)
         changed = {name for name, value in trunk.state_dict().items() if not torch.equal(value, before[name])}
         assert any(name.endswith("weight") for name in changed)
         assert any(name.endswith("running_mean") for name in changed) == learned

@@ -110,6 +110,9 @@ def test_every_prompted_frame_draws_a_box_or_a_click_for_itself():
 def test_an_annotator_that_cannot_be_is_refused():
     with pytest.raises(InputError, match=r"parts of one whole; got 0\.8 and 0\.3"):
         Annotator(mask_share=0.8, box_share=0.3)
+    for jitter in (-3.0, 0.5, float("nan")):
+        with pytest.raises(InputError, match="box_jitter lies in 0 to under 0.5; got"):
+            Annotator(box_jitter=jitter)
     with pytest.raises(InputError, match=r"box_share lies in 0 to 1; got 1\.5"):
         Annotator(box_share=1.5)
     with pytest.raises(InputError, match="second_looks lies in 0 to 1; got -1"):

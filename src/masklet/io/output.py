@@ -71,18 +71,18 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def undivided(told: str = "") -> Iterator[list[int]]:
+def undivided(told: str = "") -> Iterator[None]:
     """Let Ctrl-C wait until the block is done, so that what is written together agrees with itself.
 
-    A request to end waits as well, where it is handled at all, as the command line does. Gives the list of the signals
-    that wait. told: for blocks that take long: what is said when a signal begins to wait; another then comes at once.
+    A request to end waits as well, where it is handled at all, as the command line does. An error in the block goes
+    before what waits. told: for blocks that take long: what is said when a signal begins to wait; the same one again
+    then comes at once.
     """
     waiting: list[int] = []
 
     def wait(number: int, place: FrameType | None) -> None:
         waiting.append(number)
-        if told and len(waiting) > 1:
-            waiting.clear()
+        if told and waiting.count(number) > 1:
             earlier[number](number, place)
         elif told:
             print(told, file=sys.stderr, flush=True)
@@ -93,12 +93,12 @@ def undivided(told: str = "") -> Iterator[list[int]]:
         for number in earlier:
             signal.signal(number, wait)
     except ValueError:  # only the main thread has signals, so nothing can divide the block here
-        yield waiting
+        yield
         return
     try:
-        yield waiting
+        yield
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        if waiting:
-            signal.raise_signal(waiting[0])
+    if waiting:
+        signal.raise_signal(waiting[0])

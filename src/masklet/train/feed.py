@@ -253,6 +253,7 @@ class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):
 
 
 def _start(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first one still needs its batch
+    for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a run: the first one ends the others
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     start_worker(worker)

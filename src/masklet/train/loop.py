@@ -6,9 +6,10 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from masklet.checkpoints import choose_device, save
 from masklet.errors import DivergedError, InputError, MaskletError, OutputError
 from masklet.io.output import make_folder, undivided
+from masklet.io.processes import num_cores
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
 from masklet.train.lora import train_mode
@@ -112,6 +114,7 @@ class Run:
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         self.blended: dict[str, dict[str, Tensor]] = {}  # by stage
         self.step = 0
+        self._stepping = False  # within a step, when weights and statistics are of no use
         self._saved_at = time.monotonic()
         self._processes = self.world_size  # that trained this run so far
         self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(
@@ -177,7 +180,7 @@ class Run:
 
     def _explained(self, words: str) -> str | None:
         """What to do about the commonest of PyTorch's own errors, which may come at any line of a step."""
-        if "out of memory" in words:  # as CUDA and MPS call it
+        if "out of memory" in words or "DefaultCPUAllocator" in words:  # as CUDA and MPS call it, and the CPU
             return (
                 f"{self.device} ran out of memory at step {self.step}: lower clips and objects in "
                 f"{self.folder / 'recipe.json'} and resume, or begin anew, into another folder, with smaller pictures "
@@ -186,11 +189,21 @@ class Run:
         if "DataLoader worker" in words:
             return (
                 "a process that prepares batches was killed, most often for want of memory or, in a container, of "
-                "shared memory (docker run --shm-size 2g): resume with fewer workers (--workers), 0 for none"
+                "shared memory (docker run --shm-size 2g): resume with fewer workers (--workers), 0 for none. Or it "
+                'ended as it began, as it does where a script trains outside of `if __name__ == "__main__":`'
             )
         return None
 
     def _train(self, watch: Watch) -> None:
+        try:
+            self._take_steps(watch)
+        except KeyboardInterrupt:
+            if not self._stepping:
+                watch.write()
+                self.save_state()
+            raise
+
+    def _take_steps(self, watch: Watch) -> None:
         while self.step < self.recipe.num_steps:
             stage, offset = self.recipe.stage_at(self.step)
             first = self.step - offset
@@ -198,18 +211,28 @@ class Run:
             stream = self._batches(stage, first)
             while self.step < last:
                 rate = stage.lr * stage.schedule(self.step - first)
-                with undivided(STOPPING) as stopping:
-                    report = self._optimise(stream, stage, rate)
+                drawn = list(islice(stream, self.recipe.accumulate))
+                with self._step_as_a_whole():
+                    report = self._optimise(drawn, stage, rate)
                     self.step += 1
-                    overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
-                    saving = overdue or self.step % self.pace.save_every == 0 or self.step == last or bool(stopping)
-                    watch.note(stage, rate, report, due=saving)
                     if self.step == last and stage.name in {share.stage for share in self.recipe.blended}:
                         self.blended[stage.name] = {
                             name: value.to("cpu", copy=True) for name, value in self._weights().items()
                         }
-                    if saving:
-                        self.save_state()
+                    watch.note(stage, rate, report)
+                overdue = time.monotonic() - self._saved_at > 60 * self.pace.save_minutes
+                if overdue or self.step % self.pace.save_every == 0 or self.step == last:
+                    watch.write()
+                    self.save_state()
+
+    @contextmanager
+    def _step_as_a_whole(self) -> Iterator[None]:
+        """Ctrl-C waits for the end of a step, so that it can be saved; not among several processes, which would wait
+        for each other."""
+        with undivided(STOPPING) if self.world_size == 1 else nullcontext():
+            self._stepping = True
+            yield
+            self._stepping = False
 
     def _batches(self, stage: Stage, first: int) -> Iterator[tuple[Part, ClipBatch]]:
         """The batches of a stage, which began at step `first`, from where the run is on."""
@@ -227,15 +250,14 @@ class Run:
     def _weights(self) -> dict[str, Tensor]:
         return self.model.state_dict() | (self.average.weights if self.average else {})
 
-    def _optimise(self, stream: Iterator[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> StepReport:
-        """One optimiser step over `accumulate` batches."""
+    def _optimise(self, drawn: Sequence[tuple[Part, ClipBatch]], stage: Stage, rate: float) -> StepReport:
+        """One optimiser step over the batches that were drawn for it."""
         train_mode(self.model, stage.fixed_statistics)
         set_learning_rate(self.optimiser, rate)
         reports: list[Scalars] = []
         names: list[str] = []
         num_pictures = 0
-        for turn in range(self.recipe.accumulate):
-            part, batch = next(stream)
+        for turn, (part, batch) in enumerate(drawn):
             names += batch.names
             num_pictures += batch.pixels.shape[:2].numel()
             reports.append(self._forward_backward(part, batch.to(self.device), stage, turn))
@@ -366,7 +388,7 @@ def _usual_workers(device: torch.device) -> int:
     """How many processes prepare batches where nobody says: a GPU would wait for one; on a CPU they take from it."""
     if device.type == "cpu":
         return 1
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(MOST_WORKERS, cores))
 
 

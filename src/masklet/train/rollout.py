@@ -38,7 +38,8 @@ class Annotator:
     max_prompted and max_corrected: up to so many frames of a clip are prompted and get correction clicks, the prompted
     ones always; corrections: clicks on each of those; truth_share: how often a correction ignores the errors and falls
     anywhere on the object. second_looks: how often a correction adds no click, so that the model learns to better its
-    own answer. Raises `InputError` for shares outside 0 to 1 and counts out of range.
+    own answer. box_jitter: how far an edge of a box may be off, as a part of the box's side, under a half. Raises
+    `InputError` for shares outside 0 to 1 and counts out of range.
     """
 
     mask_share: float = 0.5
@@ -58,6 +59,8 @@ class Annotator:
             raise InputError(
                 f"mask_share and box_share are parts of one whole; got {self.mask_share:g} and {self.box_share:g}"
             )
+        if not 0 <= self.box_jitter < 0.5:
+            raise InputError(f"box_jitter lies in 0 to under 0.5; got {self.box_jitter:g}")
         if self.max_prompted < 1 or self.max_corrected < 0 or self.corrections < 0:
             raise InputError(
                 "at least one frame is prompted and no count is below 0; got "

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from masklet.errors import DeviceError
+from masklet.errors import DeviceError, OutputError
 from masklet.io.output import atomic_file
 from masklet.train.pictures import compare
 
@@ -36,7 +36,7 @@ class StepReport:
 
 
 class Watch:
-    """Collects what each step reports and writes the means every `Pace.print_every` steps and before each save."""
+    """Collects what each step reports and writes the means every `Pace.print_every` steps, and when it is asked to."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -52,41 +52,49 @@ class Watch:
         if self.writer:
             self.writer.close()
 
-    def note(self, stage: Stage, rate: float, report: StepReport, *, due: bool) -> None:
-        """Take down one step; print and write when it is time.
-
-        due: write in any case, as the state is about to be saved: a run that goes on from there notes nothing twice.
-        """
+    def note(self, stage: Stage, rate: float, report: StepReport) -> None:
+        """Take down one step; print and write when it is time."""
         run = self.run
         if run.rank != 0:
             return
         self._collected.append(report.scalars)
         self._num_pictures += report.num_pictures * run.world_size
+        self._stage, self._rate = stage, rate
         if self.writer and run.step % run.pace.picture_every == 0:
             picture = compare(run.model, report.batch.to(run.device))
             self.writer.add_image("truth above, prediction below", picture, run.step, dataformats="HWC")
-        long_since = time.monotonic() - self._since > QUIET_SECONDS
-        if due or long_since or run.step % run.pace.print_every == 0:
-            self._report(stage, rate)
+        if time.monotonic() - self._since > QUIET_SECONDS or run.step % run.pace.print_every == 0:
+            self.write()
 
-    def _report(self, stage: Stage, rate: float) -> None:
+    def write(self) -> None:
+        """Print and write what was collected, as before the state is saved: a run that goes on from there notes nothing
+        twice. Raises `OutputError`."""
+        if not self._collected:
+            return
         means = mean_scalars(self._collected)
         seconds = time.monotonic() - self._since
         speed = self._num_pictures / seconds
         left = steps_left(self.run.recipe, self.run.step) * seconds / len(self._collected)
         step = self.run.step
-        print(progress_line(step, self.run.recipe.num_steps, stage.name, means, speed, left), flush=True)
+        print(progress_line(step, self.run.recipe.num_steps, self._stage.name, means, speed, left), flush=True)
         entry: dict[str, float | int | str] = {
             "step": step,
-            "stage": stage.name,
-            "rate": rate,
+            "stage": self._stage.name,
+            "rate": self._rate,
             "pictures_per_second": speed,
             **means,
         }
-        with open(self.run.folder / "log.jsonl", "a") as file:
-            file.write(json.dumps({name: _short(value) for name, value in entry.items()}) + "\n")
+        log = self.run.folder / "log.jsonl"
+        try:
+            with open(log, "a") as file:
+                file.write(json.dumps({name: _short(value) for name, value in entry.items()}) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {log}: {error.strerror or error}; make room, then go on: masklet train resume "
+                f"{self.run.folder}"
+            ) from error
         if self.writer:
-            for name, value in {**means, "rate": rate, "pictures_per_second": speed}.items():
+            for name, value in {**means, "rate": self._rate, "pictures_per_second": speed}.items():
                 self.writer.add_scalar(name, value, step)
         self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
 
