@@ -21,6 +21,7 @@ from masklet.data.layouts.sav import SavFolder
 from masklet.errors import InputError
 from masklet.io.davis import read_clip_list
 from masklet.io.files import walk_files
+from masklet.io.formats.folders import picture_size
 from masklet.io.palette import write_index_png
 from masklet.io.sav import SavMasklets, write_sav
 from masklet.io.video_writer import VideoWriter
@@ -594,6 +595,29 @@ def test_yolo_pictures_are_as_large_as_they_are_shown(tmp_path, generator):
         picture.save(tmp_path / "a.jpg", exif=exif)
     (tmp_path / "a.txt").write_text("0 0 0 0.25 0 0.25 0.5 0 0.5\n")
     assert ((open_dataset(tmp_path).clip(0, generator, 1).masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_png_pictures_are_measured_as_they_are_shown_too(tmp_path, behind):
+    """Their EXIF data may stand before the pixels or behind."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png", exif=exif)
+    if behind:
+        data = (tmp_path / "a.png").read_bytes()
+        start = data.index(b"eXIf") - 4
+        stop = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        end = data.index(b"IEND") - 4
+        (tmp_path / "a.png").write_bytes(data[:start] + data[stop:end] + data[start:stop] + data[end:])
+    assert picture_size(tmp_path / "a.png") == Size(WIDTH, HEIGHT)
+
+
+def test_png_pictures_are_measured_without_decoding_them(tmp_path):
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[data.index(b"IDAT") + 4 :] = b""
+    (tmp_path / "a.png").write_bytes(data)
+    assert picture_size(tmp_path / "a.png") == Size(HEIGHT, WIDTH)
 
 
 def test_what_systems_hide_in_folders_is_not_data(tmp_path, generator):

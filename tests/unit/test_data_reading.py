@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.layouts import open_dataset
-from masklet.data.reading import read_index_mask, read_index_masks, shows_object
+from masklet.data.reading import has_void_masks, read_index_mask, read_index_masks, shows_object
 from masklet.errors import InputError
 from masklet.io.palette import is_shaded, read_index_png
 from masklet.types import Size
@@ -164,6 +164,16 @@ def test_what_is_void_is_told_by_all_masks_of_a_clip_and_not_by_those_at_hand(tm
     assert read_index_masks(paths[1:], SIZE).any() and not read_index_masks(paths[1:], SIZE, clip=paths).any()
     assert [shows_object(path, paths) for path in paths] == [True, False]
     assert shows_object(paths[1], paths[1:])
+
+
+def test_few_masks_of_a_long_clip_are_asked_what_is_void(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "masklet.data.reading.read_index_png", lambda path: asked.append(path) or np.array([[0, 255]], np.uint8)
+    )
+    clip = tuple(tmp_path / f"{number}.png" for number in range(1000))
+    assert not has_void_masks(clip)
+    assert len(asked) == 50 and {clip[0], clip[-1]} <= set(asked)
 
 
 def test_no_mask_of_the_shared_data_is_refused(shared_dir):

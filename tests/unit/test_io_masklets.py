@@ -179,9 +179,13 @@ def test_the_first_ctrl_c_is_told_of_where_a_block_takes_long_and_the_second_one
 
 
 def test_an_error_in_an_undivided_block_goes_before_a_ctrl_c_that_waits() -> None:
-    with pytest.raises(OutputError, match="full"), undivided():
-        signal.raise_signal(signal.SIGINT)
-        raise OutputError("the disk is full")
+    def work() -> None:
+        with undivided():
+            signal.raise_signal(signal.SIGINT)
+            raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="full"):
+        work()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.ops.rle import decode_rle, encode_rle
+from masklet.ops.rle import decode_rle, decode_rle_columns, encode_rle
 
 
 def _disc() -> np.ndarray:
@@ -33,6 +33,28 @@ def test_plain_lists_of_counts_decode() -> None:
 def test_uniform_masks_round_trip(value: bool) -> None:
     mask = np.full((3, 4), value)
     np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_columns_of_a_mask_are_those_with_pixels(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((7, 30), np.bool_)
+    start, stop = sorted(generator.integers(0, 31, 2))
+    mask[:, start:stop] = generator.random((7, stop - start)) < generator.random()
+    first, part = decode_rle_columns(encode_rle(mask))
+    whole = np.zeros_like(mask.T)
+    whole[first : first + len(part)] = part
+    np.testing.assert_array_equal(whole.T, mask)
+    assert not len(part) or (part[0].any() and part[-1].any())
+
+
+@pytest.mark.parametrize("counts", [[0, 6], [6], [0, 0, 6], [2, 1, 3], [5, 1], [0, 1, 5], [1, 0, 1, 2, 2]])
+def test_columns_of_odd_runs(counts: list[int]) -> None:
+    rle = {"size": [2, 3], "counts": counts}
+    first, part = decode_rle_columns(rle)
+    whole = np.zeros((3, 2), np.bool_)
+    whole[first : first + len(part)] = part
+    np.testing.assert_array_equal(whole.T, decode_rle(rle))
 
 
 def test_bytes_counts_decode() -> None:

@@ -30,14 +30,24 @@ def decode_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     Raises `InputError` where the size or the counts are missing or malformed, or the counts do not add up to the size.
     """
     height, width = _size(rle)
-    counts = rle_counts(rle)
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise InputError(
-            f"RLE counts add up to {int(counts.sum())} pixels, but the size {height} x {width} (height x width) "
-            f"has {height * width}: the annotation is damaged or belongs to another picture"
-        )
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T
+    counts = _checked_counts(rle, height, width)
+    return np.repeat(_are_on(counts), counts).reshape(width, height).T
+
+
+def decode_rle_columns(rle: Mapping[str, Any]) -> tuple[int, NDArray[np.bool_]]:
+    """The part of a mask from the first to the last column that it has pixels in: the first one's x, and bool [w, H].
+
+    Turned like that, as the runs go, which is fast for small things in large pictures. Raises as `decode_rle` does.
+    """
+    height, width = _size(rle)
+    counts = _checked_counts(rle, height, width)
+    ends = counts.cumsum()
+    on = np.flatnonzero(_are_on(counts) & (counts > 0))
+    if not len(on):
+        return 0, np.zeros((0, height), np.bool_)
+    first, last = (ends[on[0]] - counts[on[0]]) // height, (ends[on[-1]] - 1) // height
+    runs = np.diff(ends.clip(first * height, (last + 1) * height), prepend=first * height)
+    return int(first), np.repeat(_are_on(counts), runs).reshape(-1, height)
 
 
 def rle_counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
@@ -51,6 +61,20 @@ def rle_counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
         return np.asarray(counts, np.int64).reshape(-1)
     except (TypeError, ValueError) as error:
         raise InputError(f"RLE counts must be a string or a list of whole numbers; got {counts!r}") from error
+
+
+def _checked_counts(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.int64]:
+    counts = rle_counts(rle)
+    if (counts < 0).any() or counts.sum() != height * width:
+        raise InputError(
+            f"RLE counts add up to {int(counts.sum())} pixels, but the size {height} x {width} (height x width) "
+            f"has {height * width}: the annotation is damaged or belongs to another picture"
+        )
+    return counts
+
+
+def _are_on(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.arange(len(counts)) % 2 == 1
 
 
 def _size(rle: Mapping[str, Any]) -> tuple[int, int]:

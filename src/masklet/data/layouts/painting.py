@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import cv2
 import numpy as np
 
-from masklet.ops.rle import decode_rle, rle_counts
+from masklet.ops.rle import decode_rle_columns, rle_counts
 from masklet.types import Size
 
 if TYPE_CHECKING:
@@ -35,22 +36,26 @@ def paint_masklets(
     Parts and wholes overlap in many data sets. Each time others are picked, so that all get their turn. first: objects
     (by their place) that are picked before all others.
     """
-    index = np.zeros((num_frames, *size), np.uint16)
+    turned = np.zeros((num_frames, size.width, size.height), np.uint16)  # as the runs of an RLE go
     painted = 0
     for place in sorted(generator.permutation(len(masklets)).tolist(), key=lambda place: place not in first):
         area = covered = 0
-        visible = [(k, decode_rle(rle)) for k, rle in enumerate(masklets[place]) if rle is not None]
-        for k, mask in visible:
-            area += int(np.count_nonzero(mask))
-            covered += int(np.count_nonzero(index[k][mask]))
+        visible: list[tuple[NDArray[np.uint16], NDArray[np.bool_]]] = []
+        for frame, rle in zip(turned, masklets[place], strict=True):
+            if rle is not None:
+                column, mask = decode_rle_columns(rle)
+                under = frame[column : column + len(mask)]
+                area += int(np.count_nonzero(mask))
+                covered += int(np.count_nonzero(under[mask]))
+                visible.append((under, mask))
         if not area or covered > OVERLAP_TOLERANCE * area:
             continue
-        for k, mask in visible:
-            index[k][mask & (index[k] == 0)] = place + 1
+        for under, mask in visible:
+            under[mask & (under == 0)] = place + 1
         painted += 1
         if painted == MAX_OBJECTS:
             break
-    return index
+    return np.stack([cv2.transpose(frame) for frame in turned])
 
 
 def paint_in_turn(

@@ -83,6 +83,10 @@ class PictureFinder:
         return self._listed[folder]
 
 
+PNG_EXIF = (b"eXIf", b"Raw profile type exif")
+"""What EXIF data begin with in PNG files, and as ImageMagick writes them there."""
+
+
 def size_as_shown(picture: Image.Image, exif: Image.Exif) -> Size:
     """The size that a picture has once it is turned as its EXIF data say."""
     turned = exif.get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
@@ -90,12 +94,14 @@ def size_as_shown(picture: Image.Image, exif: Image.Exif) -> Size:
 
 
 def picture_size(path: Path) -> Size:
-    """The size of a picture file as it is shown, which its EXIF data may turn. But for PNG files nothing is decoded.
+    """The size of a picture file as it is shown, which its EXIF data may turn. Hardly any file is decoded for it.
 
     Raises `InputError`.
     """
     try:
         with Image.open(path) as picture:
-            return size_as_shown(picture, picture.getexif())
+            # A PNG file may have them behind its pixels, which Pillow then decodes.
+            behind = picture.format == "PNG" and any(name in path.read_bytes() for name in PNG_EXIF)
+            return size_as_shown(picture, picture.getexif() if behind else Image.Image.getexif(picture))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from error
