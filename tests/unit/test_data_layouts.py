@@ -570,6 +570,24 @@ def test_yolo_lines_are_objects_of_their_own_picture(tmp_path, generator):
         dataset.clip(0, generator, 2)
 
 
+@pytest.mark.parametrize("named", ["data.yaml", "images", "images/train", "labels/train"])
+def test_yolo_data_may_be_named_by_any_part(tmp_path, generator, named):
+    write_picture(tmp_path / "images" / "train" / "a.jpg")
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    (tmp_path / "labels" / "train" / "a.txt").write_text("0 0 0 0.25 0 0.25 0.5 0 0.5\n")
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [thing]\n")
+    clip = open_dataset(tmp_path / named).clip(0, generator, 1)
+    assert ((clip.masks[0] == 1) == rectangle(0, 0, 8, 12)).all()
+
+
+def test_of_coco_files_in_several_folders_the_one_to_be_trained_on_is_opened(tmp_path):
+    for split in ("train", "valid"):
+        write_coco(tmp_path / split, images=".", name="_annotations.coco.json")
+    assert open_dataset(tmp_path).images == tmp_path / "train"
+    with pytest.raises(InputError, match="cannot tell the layout"):
+        open_dataset(tmp_path, train_lists=False)
+
+
 @pytest.mark.parametrize("splits", [("train", "val", "test"), ("train2017", "val2017")], ids=["plain", "with years"])
 @pytest.mark.parametrize("place", ["{kind}/{split}", "{split}/{kind}"], ids=["ultralytics", "roboflow"])
 def test_of_yolo_only_what_is_to_be_trained_on_is_opened(tmp_path, generator, place, splits):

@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from masklet.errors import BrokenVideo, InputError
-from masklet.io import frame_source
+from masklet.io import frame_source, video_file
 from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.io.video_file import VideoFile
@@ -145,7 +145,7 @@ def test_what_a_recorder_adds_behind_an_mp4_does_not_break_it(tmp_path) -> None:
         assert [frame.shape for frame in open_frames(path)] == 12 * [(48, 64, 3)]
 
 
-def test_memory_is_bounded_and_walking_back_decodes_each_stretch_once(tmp_path, monkeypatch) -> None:
+def test_memory_is_bounded_and_walking_back_decodes_each_stretch_at_once(tmp_path, monkeypatch) -> None:
     path = write_clip(tmp_path / "long.mp4", moving_square(60), options={"g": "60"})
     monkeypatch.setattr(frame_source, "CACHE_BYTES", 20 * 48 * 64 * 3)
     jumps = []
@@ -155,7 +155,19 @@ def test_memory_is_bounded_and_walking_back_decodes_each_stretch_once(tmp_path, 
     for number in reversed(range(60)):
         assert frames[number].shape == (48, 64, 3)
         assert len(frames._cache) <= 20
-    assert len(jumps) == 2  # to frames 39 and 19; 59 was reached by reading on
+    assert len(jumps) == 3  # to frames 58, 38 and 18; 59 was reached by reading on
+
+
+def test_frames_that_are_skipped_are_not_converted(tmp_path, monkeypatch) -> None:
+    path = write_clip(tmp_path / "long.mp4", moving_square(60), options={"g": "60"})
+    expected = decoded(path)
+    frames = VideoFile(path)
+    converted = []
+    upright = video_file._upright
+    monkeypatch.setattr(video_file, "_upright", lambda frame: converted.append(1) or upright(frame))
+    for number in range(4, 60, 4):
+        np.testing.assert_array_equal(frames[number], expected[number])
+    assert len(converted) == 14
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,28 @@ def test_single_pictures_among_clips_are_named_before_training_begins(tmp_path):
     check_sources(recipe_of(source, 1))
 
 
+@pytest.mark.parametrize("followed", [True, False])
+def test_clips_whose_objects_cannot_be_followed_are_named_before_training_begins(tmp_path, followed):
+    """Without a track_id an annotation's own id counts, which is another on each frame."""
+    images = [
+        {"id": n, "file_name": f"{n}.jpg", "height": 64, "width": 64, "video_id": 1, "frame_id": n} for n in range(3)
+    ]
+    square = {"category_id": 1, "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]]}
+    annotations = [{"id": n + 1, "image_id": n, **square, **({"track_id": 7} if followed else {})} for n in range(3)]
+    file = tmp_path / "clips.json"
+    contents = {"videos": [{"id": 1, "name": "clip"}], "images": images, "annotations": annotations}
+    file.write_text(json.dumps({**contents, "categories": [{"id": 1, "name": "thing"}]}))
+    for n in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{n}.jpg")
+    source = Source(str(file), images=str(tmp_path))
+    check_sources(recipe_of(source, 1))
+    if followed:
+        check_sources(recipe_of(source, 3))
+        return
+    with pytest.raises(InputError, match=r"clips\.json no object is on two frames of a clip: .* need a track_id"):
+        check_sources(recipe_of(source, 3))
+
+
 def test_clips_as_stills_show_all_their_frames_though_caching_was_asked_for(tmp_path):
     source = Source(str(write_clip(tmp_path / "clips", 5)), cached=True)
     check_sources(recipe_of(source, 1))

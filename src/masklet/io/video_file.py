@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class VideoFile(FrameSource):
     """The frames of a video file, decoded when asked for and turned upright as the file's metadata says.
 
-    Reading forwards decodes each frame once. A jump begins at the key frame before its target; on the way, as many
+    Reading forwards decodes each frame once. A jump begins at the key frame before its target; on the way back, as many
     frames as the cache holds are kept, so that walking backwards decodes the stretch between two key frames as often as
     the cache goes into it, not for every frame.
     """
@@ -62,13 +62,14 @@ class VideoFile(FrameSource):
         if number >= len(self):
             raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {number}")
         start = self._index.start_for(number)
+        backwards = number < self._next
         if not start <= self._next <= number:
             self._frames, self._next = _decode_from(self._path, self._index, start), start
-        return self._walk_to(number)
+        return self._walk_to(number, num_kept=self._cache_frames if backwards else 1)
 
-    def _walk_to(self, number: int) -> NDArray[np.uint8]:
-        """Decode up to frame `number`, keeping the last of the frames passed."""
-        worth_keeping = number - self._cache_frames + 1
+    def _walk_to(self, number: int, num_kept: int) -> NDArray[np.uint8]:
+        """Decode up to frame `number`, keeping so many of the last."""
+        worth_keeping = number - num_kept + 1
         last, reason = self._next - 1, "the file ends there"
         try:
             while last < number:

@@ -157,6 +157,12 @@ def check_sources(recipe: Recipe) -> None:
                 f"{frames} frames can be drawn; take them out of the file, or train on single frames of all (--frames "
                 "1)"
             )
+        if frames > 1 and isinstance(dataset, AnnotatedPictures) and not dataset.follows_objects:
+            raise InputError(
+                f"in {entry.path} no object is on two frames of a clip: its annotations need a track_id, the same for "
+                "an object on all frames, so that objects can be followed; add it, or train on single frames (--frames "
+                "1)"
+            )
 
     for part in (part for stage in recipe.stages for part in stage.parts):
         for source in part.sources:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from masklet.data.clips import Clip, choose_shown_frames
 from masklet.data.layouts.painting import Masklet, is_visible, paint_in_turn, paint_masklets
 from masklet.data.reading import read_frames, turned
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Frame
+from masklet.io.annotations import Annotations, Frame, ObjectMask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +42,8 @@ class AnnotatedPictures:
         self.max_stride = max_stride
         clips = list(annotations.clips.values()) if identity else []
         stills = annotations.stills if identity else annotations.frames
-        entries = [*clips, *((still,) for still in stills)]
-        self.entries = [entry for entry in entries if any(_objects(frame) for frame in entry)]
+        entries = (tuple(map(_bare, entry)) for entry in (*clips, *((still,) for still in stills)))
+        self.entries = [entry for entry in entries if any(frame.masks for frame in entry)]
         if not self.entries:
             raise InputError(f"the annotations of {self.images} hold no objects")
         for entry in self.entries:
@@ -73,6 +76,15 @@ class AnnotatedPictures:
     def only_stills(self) -> bool:
         """Whether no entry is a clip."""
         return all(len(entry) == 1 for entry in self.entries)
+
+    @property
+    def follows_objects(self) -> bool:
+        """Whether any object is on two frames of a clip, as none is where the annotations have no number for it."""
+        return any(
+            repeated > 1
+            for entry in self.entries
+            for repeated in Counter(mask.object_id for frame in entry for mask in frame.masks).values()
+        )
 
     @property
     def still(self) -> str | None:
@@ -114,9 +126,14 @@ def find_picture(images: Path, frame: Frame) -> Path | None:
     return next((path for name in names if (path := images / name).is_file()), None)
 
 
-def _objects(frame: Frame) -> dict[int, dict[str, object]]:
-    """RLE by object id, crowds left out."""
-    return {mask.object_id: dict(mask.rle) for mask in frame.masks if not mask.crowd}
+def _bare(frame: Frame) -> Frame:
+    """A frame with its objects' masks alone, as large sets fill the memory of every process that prepares batches."""
+    return replace(frame, masks=tuple(ObjectMask(mask.object_id, mask.rle) for mask in frame.masks if not mask.crowd))
+
+
+def _objects(frame: Frame) -> dict[int, Mapping[str, Any]]:
+    """RLE by object id."""
+    return {mask.object_id: mask.rle for mask in frame.masks}
 
 
 def _masklets(frames: list[Frame]) -> list[Masklet]:

@@ -32,6 +32,9 @@ LOOKED_FOR = (
 TRAIN_FOLDER, OTHER_FOLDERS = "train", frozenset(("val", "valid", "validation", "test"))
 """Folders that YOLO data sets are split into, the year left out; what lies in the others is not trained on."""
 
+YAML_SUFFIXES = frozenset((".yaml", ".yml"))
+"""Of the file by which YOLO tools know a data set; what it says of folders is not read."""
+
 NUM_SOUGHT = 100
 """A folder holds the pictures of an annotation file if one of so many is there."""
 
@@ -49,15 +52,17 @@ def open_dataset(
 ) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
-    path: a folder, or a COCO, YouTube-VIS or LabelMe JSON file; images: where the pictures of annotation files lie,
+    path: a folder, a COCO, YouTube-VIS or LabelMe JSON file, or a YAML file in the folder of YOLO data; images: where the pictures of annotation files lie,
     if not beside them; max_stride: frames of clips are drawn up to so many annotated frames apart; kinds: of SA-V's
-    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one, and of YOLO only
-    the folder `train`, where there are others beside it. Raises `InputError`, which says what was looked for, for any
+    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one, and of YOLO and
+    of COCO files in several folders only the folder `train`. Raises `InputError`, which says what was looked for, for any
     other layout, and names the file that is missing or damaged.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"no such file or folder: {path}")
+    if path.suffix.lower() in YAML_SUFFIXES:
+        path = path.parent
     if path.is_file():
         return _open_annotations(path, images, max_stride)
     dataset = _open_folder(path, images, max_stride, kinds, train_lists)
@@ -89,6 +94,12 @@ def _open_folder(
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
         return _open_annotations(documents[0], images, max_stride)
+    split = _documents(path / TRAIN_FOLDER) if train_lists else []
+    if len(split) == 1:
+        return _open_annotations(split[0], images, max_stride)
+    labels = Path(*("labels" if part == "images" else part for part in path.parts))
+    if labels != path and labels.is_dir():
+        return _open_annotations(labels, images, max_stride)
     if any(is_artwork(file) for file in walk_files(path, ".png")):
         return ArtworkFolder(path)
     raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
