@@ -52,11 +52,13 @@ def open_dataset(
 ) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
-    path: a folder, a COCO, YouTube-VIS or LabelMe JSON file, or a YAML file in the folder of YOLO data; images: where the pictures of annotation files lie,
-    if not beside them; max_stride: frames of clips are drawn up to so many annotated frames apart; kinds: of SA-V's
-    annotations; train_lists: of DAVIS open only what its list of training clips names, if it has one, and of YOLO and
-    of COCO files in several folders only the folder `train`. Raises `InputError`, which says what was looked for, for any
-    other layout, and names the file that is missing or damaged.
+    path: a folder, a COCO, YouTube-VIS or LabelMe JSON file, or a YAML file in the folder of YOLO data; images: where
+    the pictures of annotation files lie, if not beside them; max_stride: frames of clips are drawn up to so many
+    annotated frames apart; kinds: of SA-V's annotations; train_lists: of DAVIS open only what its list of training
+    clips names, if it has one, and of YOLO, and of COCO files in several folders, only the folder `train`.
+
+    Raises `InputError`, which says what was looked for, for any other layout, and names the file that is missing or
+    damaged.
     """
     path = Path(path)
     if not path.exists():
