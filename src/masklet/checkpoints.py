@@ -73,9 +73,9 @@ def load(
     """Load a model, ready for prediction.
 
     name_or_path: a name from `masklet models` ("nano", "sam2.1-tiny", ...), or a `.pt` or `.safetensors` file;
-    device: "cpu", "cuda", "mps", ..., None for the best there is; dtype: of the weights, by which the model computes,
-    torch.float32, bfloat16 or float16 or their names, None for float32; image_size: side of the square picture the
-    model sees, a multiple of 32, None for the model's own.
+    device: "cpu", "cuda", "mps", ..., None for CUDA where it is there, otherwise the CPU; dtype: of the weights, by
+    which the model computes, torch.float32, bfloat16 or float16 or their names, None for float32; image_size: side of
+    the square picture the model sees, a multiple of 32, None for the model's own.
 
     Raises `CheckpointError` for a file that is missing, damaged, unsafe or of another architecture, `DeviceError` for a
     device this machine lacks, `InputError` for a bad image size or dtype.
@@ -125,7 +125,7 @@ def expect_model(model: object) -> None:
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The named device, or the best present one: CUDA, then Apple's MPS, then the CPU.
+    """The named device, or CUDA where it is there, otherwise the CPU: Apple's MPS has not been tried.
 
     Warns of a GPU that this PyTorch has no kernels for, and goes on without. Raises `DeviceError`.
     """
@@ -137,7 +137,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
                 if "no kernel image" not in str(error):  # as for a card that is too old
                     raise DeviceError(f"CUDA is there and fails ({_first_line(error)}); 'cpu' always works") from error
                 warnings.warn(f"going on without CUDA, which fails: {_first_line(error)}", MaskletWarning, stacklevel=3)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:

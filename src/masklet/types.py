@@ -232,12 +232,12 @@ class ImageMasks(_Masks):
 
     def best(self) -> ImageMasks:
         """For each prompt only the mask with the highest predicted IoU: shapes become [b 1 ...]."""
-        rows = range(len(self.iou))
-        picks = self.iou.argmax(1).tolist()
+        best = self.iou.argmax(1, keepdim=True)
+        of_maps = best[..., None, None]
         return ImageMasks(
-            logits=self.logits[rows, picks][:, None],
-            iou=self.iou[rows, picks][:, None],
-            low_res=self.low_res[rows, picks][:, None],
+            logits=self.logits.take_along_dim(of_maps, 1),
+            iou=self.iou.take_along_dim(best, 1),
+            low_res=self.low_res.take_along_dim(of_maps, 1),
         )
 
     def to_supervision(self) -> Detections:

@@ -19,5 +19,6 @@ Precision = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or mps; if left out, the best of them that there is.")
+    str | None,
+    typer.Option("--device", help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU."),
 ]

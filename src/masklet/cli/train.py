@@ -84,7 +84,7 @@ def finetune(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    device = device or choose_device().type.replace("mps", "cpu")  # MPS has not been tried
+    device = device or choose_device().type
     recipe = recipes.finetune(
         data,
         start,

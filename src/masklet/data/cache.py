@@ -58,10 +58,8 @@ def build_cache(
             "one holds clips, or does not say that all are stills (only_stills = True); use it without a cache"
         )
     most = MOST_PAINTINGS if isinstance(dataset, Overlapping) else 1
-    if (folder / "index.json").exists():
-        ready = CachedStills(folder)
-        if (ready.longest_side, ready.most_paintings, len(ready)) == (longest_side, most, len(dataset)):
-            return ready
+    if (ready := _ready(folder, longest_side, most, len(dataset))) is not None:
+        return ready
     # Processes that train together on one machine may build one cache at once: each writes the same bytes to a folder
     # of its own, and moves them over those of the others.
     try:
@@ -73,9 +71,24 @@ def build_cache(
             (Path(partial) / "index.json").write_text(json.dumps(index))
             for name in ("pictures.bin", "index.json"):
                 os.replace(Path(partial) / name, folder / name)
+    except PermissionError as error:
+        # Windows replaces no file that another process has open, as one that trains with us and was ready first.
+        if (ready := _ready(folder, longest_side, most, len(dataset))) is None:
+            raise OutputError(f"cannot write the cache {folder}: {error}") from error
+        return ready
     except OSError as error:
         raise OutputError(f"cannot write the cache {folder}: {error}") from error
     return CachedStills(folder)
+
+
+def _ready(folder: Path, longest_side: int, most: int, count: int) -> CachedStills | None:
+    """The cache in `folder`, if there is one that is whole and as it is wanted."""
+    try:
+        ready = CachedStills(folder)
+    except InputError:
+        return None
+    fits = (ready.longest_side, ready.most_paintings, len(ready)) == (longest_side, most, count)
+    return ready if fits else None
 
 
 def _fits(index: Any, size: int) -> bool:

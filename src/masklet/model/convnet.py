@@ -63,8 +63,9 @@ class ResidualBlock(nn.Module):
 class NormedConvs(nn.Sequential):
     """Convolutions, each with its batch normalisation behind it, and activations between them.
 
-    A norm whose statistics are settled is a factor and an offset for each channel: its convolution takes them along,
-    which saves the reading and writing of the whole map. They are joined anew on every call, as there are few of them
+    A norm whose statistics are settled is a factor and an offset for each channel: on a CPU its convolution takes them
+    along, which saves the reading and writing of the whole map, while GPUs would wait for so many small steps. They are
+    joined anew on every call, as there are few of them
     beside a map's cells, and what is not kept cannot be out of date.
     """
 
@@ -77,7 +78,7 @@ class NormedConvs(nn.Sequential):
 
 def _convolve(x: Tensor, conv: nn.Conv2d, norm: Any) -> Tensor:
     """norm: a `BatchNorm2d`, or a `SyncBatchNorm` in its place."""
-    if norm.training:
+    if norm.training or x.device.type != "cpu":
         return norm(conv(x))
     scale = norm.weight.float() * torch.rsqrt(norm.running_var.float() + norm.eps)
     weight = conv.weight.float() * scale[:, None, None, None]

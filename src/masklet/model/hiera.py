@@ -6,6 +6,7 @@ Maps are b h w c inside this file, since every layer but the first works on the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate
 
 import torch
@@ -16,6 +17,9 @@ from masklet.config import HieraConfig
 from masklet.model.layers import MLP
 
 NORM_EPS = 1e-6
+
+FEW_QUERIES = 8
+"""What the kernel for a few queries on Apple's GPUs takes; see `attention_for`."""
 
 
 class Hiera(nn.Module):
@@ -134,8 +138,23 @@ class PooledAttention(nn.Module):
         q, k, v = (
             part.flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value)
         )
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = attention_for(q)(q, k, v)
         return self.proj(attended.transpose(1, 2).reshape(b, height, width, -1))
+
+
+def attention_for(q: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What attends from queries [b heads n d].
+
+    Apple's GPUs have a kernel of their own for a few queries, as each window has them where a stage begins; it reads
+    views such as these wrongly (PyTorch 2.8 to 2.11, issues 163597 and 181133).
+    """
+    few_on_mps = q.device.type == "mps" and q.shape[-2] <= FEW_QUERIES
+    return plain_attention if few_on_mps else F.scaled_dot_product_attention
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`scaled_dot_product_attention` written out; [b heads n d] each."""
+    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
 
 
 def max_pool(x: Tensor) -> Tensor:

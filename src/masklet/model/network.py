@@ -166,8 +166,8 @@ class Network(nn.Module):
         Slot 0 is the table's last row, slot 6 its first (official `_prepare_memory_conditioned_features`).
         """
         place = sine_map(height, width, self.config.memory_width, self.device).flatten(1).T
-        rows = [NUM_TEMPORAL_SLOTS - 1 - slot for slot in slots]
-        return (place + self.maskmem_tpos_enc[rows, 0]).flatten(0, 1).to(self.dtype)
+        times = torch.stack([self.maskmem_tpos_enc[NUM_TEMPORAL_SLOTS - 1 - slot, 0] for slot in slots])
+        return (place + times).flatten(0, 1).to(self.dtype)
 
     def pointer_positions(self, offsets: Tensor, longest: int) -> Tensor:
         """Positions [n m] of object pointers `offsets` frames away, [n], `longest` being the farthest allowed.

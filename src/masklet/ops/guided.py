@@ -53,7 +53,7 @@ def _fit(colour: Tensor, inside: Tensor, mean: _NeighbourhoodMean) -> tuple[Tens
     # Rows of the colours' covariance, each [3 h w], the same for every mask; the matrix is symmetric.
     ridge = EPSILON * torch.eye(3, dtype=colour.dtype, device=colour.device)[..., None, None]
     covariance = mean(colour[:, None] * colour) - mean_colour[:, None] * mean_colour + ridge
-    adjugate = torch.linalg.cross(covariance[[1, 2, 0]], covariance[[2, 0, 1]], dim=1)
+    adjugate = torch.linalg.cross(covariance.roll(-1, 0), covariance.roll(-2, 0), dim=1)
     determinant = (covariance[0] * adjugate[0]).sum(0)
     shared = mean(inside * colour) - mean_inside * mean_colour
     slope = torch.einsum("nchw,cdhw->ndhw", shared, adjugate) / determinant

@@ -83,7 +83,9 @@ def look_closer(
     """
     size = Size(*picture.shape[:2])
     image_size = logits.shape[-1] * PIXELS_PER_LOGIT  # an embedding may come from the same weights at another size
-    windows = tuple(_window(points, logits, row, size, image_size) for row in range(len(logits)))
+    seen = None if points is None else Points(points.xy.float().cpu(), points.label.cpu())  # at once for all rows
+    masks = (logits[:, 0] > 0).cpu().numpy()
+    windows = tuple(_window(seen, masks[row], row, size, image_size) for row in range(len(logits)))
     chosen = [row for row, window in enumerate(windows) if window.layer]
     found = CloseUps(windows, logits.float().clone(), iou.float().clone())
     for begin in range(0, len(chosen), MAX_WINDOWS):
@@ -104,17 +106,17 @@ def look_closer(
     return found
 
 
-def _window(points: Points | None, logits: Tensor, row: int, size: Size, image_size: int) -> Crop:
-    """Around the box, or else around the mask, and around all points on the object; layer 0 where that is no closer."""
+def _window(points: Points | None, mask: NDArray[np.bool_], row: int, size: Size, image_size: int) -> Crop:
+    """Around the box, or else around the mask [4h 4w], and around all points on the object; layer 0 where that is no
+    closer."""
     height, width = size
     whole = Crop(0, 0, width, height)
     scale = np.array([width, height], np.float32)
     corners, clicks = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
     if points is not None:
-        xy, label = points.xy[row].float().cpu().numpy() / image_size * scale, points.label[row].cpu().numpy()
+        xy, label = points.xy[row].numpy() / image_size * scale, points.label[row].numpy()
         corners, clicks = xy[(label == TOP_LEFT) | (label == BOTTOM_RIGHT)], xy[label == FOREGROUND]
     if not len(corners):
-        mask = (logits[row, 0] > 0).cpu().numpy()
         if not mask.any():
             return whole
         corners = mask_boxes(mask).reshape(2, 2) / np.array(mask.shape[::-1]) * scale

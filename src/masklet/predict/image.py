@@ -38,6 +38,8 @@ GIVEN_MASK_LOGIT = 10.0
 """How sure of itself a boolean mask prompt is when it is shown to the decoder as logits."""
 HOLE_FILL = 10.0
 """Logit of a filled hole in a picture; removed specks get its negative."""
+MAX_TOGETHER = 4
+"""Pictures that are encoded at once: attention over very many is more than GPUs take, and Metal ends the process."""
 NUM_SAMPLED = 16
 """Numbers of each tensor, or up to twice as many, that go into a fingerprint."""
 
@@ -139,11 +141,13 @@ class ImagePredictor:
         keep = self.close_look or self.guided_edges
         arrays = [(read_own_image if keep else read_image)(image) for image in images]
         image_size, device = self.model.config.image_size, self.model.device
-        features = self.model.encode(torch.cat([picture_pixels(array, image_size, device) for array in arrays]))
-        # Of several each gets a copy, so that one that is kept does not keep all.
-        encoded = [features]
-        if len(arrays) > 1:
-            encoded = [features.select(torch.tensor([row], device=device)) for row in range(len(arrays))]
+        encoded: list[ImageFeatures] = []
+        for begin in range(0, len(arrays), MAX_TOGETHER):
+            some = [picture_pixels(array, image_size, device) for array in arrays[begin : begin + MAX_TOGETHER]]
+            features = self.model.encode(torch.cat(some))
+            # Of several each gets a copy, so that one that is kept does not keep all.
+            rows = torch.arange(len(some), device=device).split(1)
+            encoded += [features.select(row) for row in rows] if len(some) > 1 else [features]
         return [
             ImageEmbedding(
                 Size(*array.shape[:2]),

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -276,7 +276,8 @@ class ClipRecorder:
 
     def _note_finished(self) -> None:
         if self._writer.index_masks == read_index_masks(self.recorded.masklets) != []:
-            self._names.unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows another process may be reading it; it then says more than need be
+                self._names.unlink()
 
     def _note_unseen(self, frame: int, object_id: int) -> None:
         runs = self.recorded.unseen.setdefault(object_id, [])

@@ -213,7 +213,7 @@ class VideoSession:
                 continue  # without `corrections_condition` a correction of a first prompt is lost, as officially
             features = self._features(frame)
             committed = commit(self.model, features, result, binarise=self.policy.binarise_prompted)
-            track.store(committed.row(0, self._storage))
+            track.store(committed.to(self._storage).row(0))
         for track in self.tracks.values():
             track.drafts.clear()
 
@@ -258,9 +258,9 @@ class VideoSession:
         decoded = decode_frame(self.model, features, conditioned, NO_CUE)
         # A tracked frame is remembered as decoded, and shown with its holes filled.
         result = commit(self.model, features, draft(frame, decoded), binarise=False)
-        shown = replace(result, logits=self._cleaned(decoded.logits))
+        shown = replace(result, logits=self._cleaned(decoded.logits)).to(self._storage)
         for row, (track, _) in enumerate(group):
-            track.store(shown.row(row, self._storage))
+            track.store(shown.row(row))
 
     def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
         """Tracks with their plans, in batches whose plans have the same shape."""
@@ -353,7 +353,7 @@ class VideoSession:
         guide = self._guide(frame)
         logits = at_full_size(low_res, self.size, guide)[:, 0]
         if guide is not None:
-            logits[presence <= 0] = ABSENT_LOGIT  # which no guide knows of
+            logits.masked_fill_((presence <= 0)[:, None, None], ABSENT_LOGIT)  # which no guide knows of
         if self.policy.non_overlapping:
             logits = non_overlapping(logits)
         return FrameMasks(frame, tuple(results), logits, presence.float())
@@ -391,8 +391,8 @@ class VideoSession:
         return min(frames), max(frames)
 
     @property
-    def _storage(self) -> torch.device | None:
-        return torch.device("cpu") if self.policy.offload else None
+    def _storage(self) -> torch.device:
+        return torch.device("cpu") if self.policy.offload else self.model.device
 
     def _track(self, object_id: int) -> Track:
         if object_id not in self.tracks:

@@ -7,7 +7,7 @@ Source: SAM 2 paper, section 4 and appendix D.1; official `sam2_base.py`, `_prep
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Container, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,18 +36,21 @@ class FrameResult:
     memory: Tensor | None = None
     conditioning: bool = False
 
-    def row(self, index: int, device: torch.device | None = None) -> FrameResult:
+    def row(self, index: int) -> FrameResult:
         """One object of several in step, b = 1, in storage of its own, so that the others can be let go."""
+        return self._each(lambda tensor: tensor[index : index + 1].clone())
 
-        def own(tensor: Tensor) -> Tensor:
-            return tensor[index : index + 1].to(device, copy=True)
+    def to(self, device: torch.device) -> FrameResult:
+        """The same on another device."""
+        return self._each(lambda tensor: tensor.to(device))
 
+    def _each(self, change: Callable[[Tensor], Tensor]) -> FrameResult:
         return replace(
             self,
-            logits=None if self.logits is None else own(self.logits),
-            pointer=own(self.pointer),
-            presence=own(self.presence),
-            memory=None if self.memory is None else own(self.memory),
+            logits=None if self.logits is None else change(self.logits),
+            pointer=change(self.pointer),
+            presence=change(self.presence),
+            memory=None if self.memory is None else change(self.memory),
         )
 
     @property
@@ -142,8 +145,10 @@ def _recent_frame(frame: int, distance: int, reverse: bool, stride: int) -> int:
 
 def gather(model: Network, history: History, plan: RecallPlan) -> MemoryTokens:
     """The memories of a plan as tokens, on the model's device and in its dtype; differentiable. The plan has maps."""
-    memories = [recalled(history[frame].memory, frame).to(model.device, model.dtype) for frame, _ in plan.maps]
-    batch, width, map_height, map_width = memories[0].shape
+    # They travel together, and as small as they are kept, where that is not on the model's device.
+    memories = torch.stack([recalled(history[frame].memory, frame) for frame, _ in plan.maps])
+    memories = memories.to(model.device).to(model.dtype)
+    batch, width, map_height, map_width = memories.shape[1:]
     tokens = [to_tokens(memory) for memory in memories]
     positions = [model.memory_positions(map_height, map_width, [slot for _, slot in plan.maps])]
     num_pointer_tokens = 0
@@ -151,7 +156,7 @@ def gather(model: Network, history: History, plan: RecallPlan) -> MemoryTokens:
         pointers = torch.stack([history[frame].pointer for frame, _ in plan.pointers], dim=1)
         # A pointer is wider than a memory: it is cut into several tokens, which share a time.
         parts = pointers.shape[-1] // width
-        tokens.append(pointers.to(model.device, model.dtype).reshape(batch, -1, width))
+        tokens.append(pointers.to(model.device).to(model.dtype).reshape(batch, -1, width))
         offsets = torch.tensor([offset for _, offset in plan.pointers], device=model.device)
         positions.append(model.pointer_positions(offsets, plan.longest).repeat_interleave(parts, dim=0))
         num_pointer_tokens = len(plan.pointers) * parts

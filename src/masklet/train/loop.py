@@ -109,7 +109,9 @@ class Run:
         self.workers = _usual_workers(self.device) if pace.workers is None else pace.workers
         torch.manual_seed(recipe.seed)
         model = make_model(recipe, started=started).to(self.device)
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type != "mps":  # where such layouts have given wrong results before
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model
         self.optimiser = make_optimiser(self.model, recipe.optimiser)
         self.average = MovingAverage(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         self.blended: dict[str, dict[str, Tensor]] = {}  # by stage
@@ -402,5 +404,6 @@ def _join_processes(device: str) -> tuple[int, int]:
             raise InputError(f"each process takes a GPU of its own: name the device cuda, not {device}")
         torch.cuda.set_device(choose_device(own))  # what "cuda" means from here on
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        on_gpus = device.startswith("cuda") and torch.distributed.is_nccl_available()  # Windows has none
+        torch.distributed.init_process_group("nccl" if on_gpus else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size()

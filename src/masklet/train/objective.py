@@ -75,7 +75,8 @@ class BatchLoss(nn.Module):
                 losses.append(loss.total(stage.losses).mean())
                 for name, values in loss.scalars(moment(plan, decoding)).items():
                     watched.setdefault(name, []).append(values.detach().mean())
-        return torch.stack(losses).mean(), {name: float(torch.stack(values).mean()) for name, values in watched.items()}
+        means = torch.stack([torch.stack(values).mean() for values in watched.values()])  # read from the device at once
+        return torch.stack(losses).mean(), dict(zip(watched, means.tolist(), strict=True))
 
     def _encode(self, pixels: Tensor) -> ImageFeatures:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
