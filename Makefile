@@ -25,7 +25,7 @@ install: $(READY) ## create .venv and install masklet into it, with the versions
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "masklet needs Python 3.10 to 3.13; none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
 	@touch $@
 

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from masklet.config import NANO
+from one_side import WARM_FRAMES
 from sides import Worker, config_file, hardware, seeded_checkpoint, write_clip
-
-CLIP_FRAMES = 40
 
 
 def take_turns(workers: dict[str, Worker], what: str, rounds: int) -> dict[str, list[float]]:
@@ -63,7 +62,7 @@ def main() -> None:
             "config": config_file(options.checkpoint),
             "checkpoint": str(seeded_checkpoint(options.checkpoint, Path(folder))),
         }
-        clip = write_clip(Path(folder) / "clip", CLIP_FRAMES)
+        clip = write_clip(Path(folder) / "clip", WARM_FRAMES + options.rounds + 1)
         tracking = {"clip": str(clip), "num_objects": options.objects}
         for worker in workers.values():
             worker.ask("prepare_encode", **model)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import tempfile
 import time
@@ -32,6 +31,7 @@ from masklet.io.palette import write_index_png
 from masklet.model.network import Network
 from masklet.train.loop import Pace, begin
 from masklet.train.recipes import finetune
+from sides import hardware
 
 NUM_TRAINED, NUM_SCORED = 20, 40
 MIN_AREA = 256
@@ -96,7 +96,7 @@ def main() -> None:
         after = score(masklet.load(result), scored)
     print(f"box IoU on {len(scored)} held-out pictures: {before:.3f}, after {seconds:.0f} s of training {after:.3f}")
     if options.json:
-        machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        machine = {**hardware(), "threads": torch.get_num_threads(), "torch": torch.__version__}
         figures = {"before": before, "after": after, "steps": options.steps, "seconds": round(seconds, 1)}
         about = {"data": options.data.name, "kind": options.kind, "machine": machine}
         options.json.write_text(json.dumps(about | figures, indent=1) + "\n")

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from masklet.data.prompts import deepest_point, tight_box
 from masklet.data.reading import read_index_mask
 from masklet.eval.metrics import region_j
 from masklet.io.images import read_image
+from sides import hardware
 
 MIN_AREA = 1024
 NUM_CLICKS = 5
@@ -200,7 +200,7 @@ def main() -> None:
             "guided_edges": predictor.guided_edges,
             "limit": options.limit,
             "seconds": round(time.perf_counter() - begun, 1),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+            "machine": {**hardware(), "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
         options.json.write_text(json.dumps({"about": about, "mean_iou": results}, indent=1) + "\n")
 

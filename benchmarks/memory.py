@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 import masklet
 from masklet.io.video_writer import VideoWriter
 from masklet.types import Size
+from sides import hardware
 
 SIZE = Size(240, 320)
 BOX = (20, 60, 100, 140)
@@ -97,11 +97,15 @@ def measure(name: str, run: Callable[[argparse.Namespace, Watch], None], options
 
     def watch(done: int, process: int) -> None:
         if done in samples:
-            curve[done] = round(resident_mb(process), 1)
+            used = resident_mb(process)
+            if not used:  # a process that has ended may be asked after its last frame
+                return
+            curve[done] = round(used, 1)
             print(f"{name:>7}  frame {done:>5}  {curve[done]:>8.1f} MB", flush=True)
 
     run(options, watch)
-    growth = curve[options.frames] - curve[min(SETTLED, options.frames)]
+    settled = min(SETTLED, options.frames)
+    growth = max(used for done, used in curve.items() if done >= settled) - curve[settled]
     print(f"{name:>7}  grew by {growth:.1f} MB from frame {SETTLED} to {options.frames}\n", flush=True)
     return {"curve_mb": curve, "growth_mb": round(growth, 1), "seconds": round(time.perf_counter() - begin, 1)}
 
@@ -118,7 +122,8 @@ def main() -> int:
         "model": options.model,
         "image_size": options.image_size,
         "frames": options.frames,
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "torch": torch.__version__},
+        "hardware": hardware(),
+        "torch": torch.__version__,
         **figures,
     }
     if options.json:
