@@ -64,6 +64,10 @@ def finetune(
     images: Annotated[
         Path | None, DataPath(help="Where the pictures of an annotation file lie, if not beside it.")
     ] = None,
+    held_out: Annotated[
+        Path | None,
+        DataPath("--held-out", help="Annotated pictures or clips to measure on as it goes, and to keep the best by."),
+    ] = None,
     stride: Annotated[
         int, typer.Option(min=1, help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 4,
@@ -94,6 +98,7 @@ def finetune(
         images=images,
         max_stride=stride,
         precision=cast(Any, precision) if precision else recipes.precision_on(device),
+        held_out=held_out,
     )
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
@@ -131,6 +136,22 @@ def paper_full(
 
     recipe = recipes.paper_full(stills, clips, start)
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
+
+
+@app.command("run")
+def run_recipe(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.json", help="A recipe, such as a run's, edited.")],
+    out: Out,
+    device: Device = "cpu",
+    workers: Workers = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train by a recipe from a file, with rates, batches, seed and data as it says."""
+    from masklet.train.loop import Pace, begin
+    from masklet.train.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    _told(out, lambda: begin(loaded, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
 @app.command("resume")

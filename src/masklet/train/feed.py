@@ -164,7 +164,8 @@ def check_sources(recipe: Recipe) -> None:
                 "1)"
             )
 
-    for part in (part for stage in recipe.stages for part in stage.parts):
+    held_out = [recipe.held_out.part] if recipe.held_out else []
+    for part in (*(part for stage in recipe.stages for part in stage.parts), *held_out):
         for source in part.sources:
             if isinstance(source, Source):
                 advice = "train on them with frames=1 (--frames 1), or beside clips in a part of their own"

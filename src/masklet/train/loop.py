@@ -23,6 +23,7 @@ from masklet.io.output import make_folder, undivided
 from masklet.io.processes import num_cores
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
+from masklet.train.held_out import Examiner
 from masklet.train.lora import train_mode
 from masklet.train.objective import BatchLoss, Chance, Scalars
 from masklet.train.optimiser import MovingAverage, make_optimiser, set_learning_rate
@@ -82,7 +83,7 @@ class Run:
     """A training run in a folder of its own.
 
     The folder holds `recipe.json`, `state.pt` (everything needed to go on, replaced as a whole), `log.jsonl` (one line
-    of scalars every few steps) and, with `Pace.tensorboard`, TensorBoard files.
+    of scalars every few steps), what an `Examiner` writes and, with `Pace.tensorboard`, TensorBoard files.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Run:
         self.blended: dict[str, dict[str, Tensor]] = {}  # by stage
         self.step = 0
         self._stepping = False  # within a step, when weights and statistics are of no use
+        self._examiner: Examiner | None = None
         self._saved_at = time.monotonic()
         self._processes = self.world_size  # that trained this run so far
         self.batch_loss: BatchLoss | nn.parallel.DistributedDataParallel = BatchLoss(
@@ -197,6 +199,9 @@ class Run:
         return None
 
     def _train(self, watch: Watch) -> None:
+        if self.recipe.held_out and self.rank == 0:
+            self._examiner = Examiner(self.recipe.held_out, self.recipe, self.folder, self.step)
+            self._measure()  # what it starts from
         try:
             self._take_steps(watch)
         except KeyboardInterrupt:
@@ -226,6 +231,7 @@ class Run:
                 if overdue or self.step % self.pace.save_every == 0 or self.step == last:
                     watch.write()
                     self.save_state()
+                self._measure()
 
     @contextmanager
     def _step_as_a_whole(self) -> Iterator[None]:
@@ -248,6 +254,10 @@ class Run:
     def result(self) -> Network:
         """A copy of the model with the weights that the recipe blends, or the averaged or last ones, for use."""
         return for_use(self.recipe, self._weights(), self.blended)
+
+    def _measure(self) -> None:
+        if self._examiner and self._examiner.is_due(self.step):
+            self._examiner.ask(self.result().to(self.device), self.step)
 
     def _weights(self) -> dict[str, Tensor]:
         return self.model.state_dict() | (self.average.weights if self.average else {})

@@ -162,6 +162,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What a run is measured on as it goes, and never learns from.
+
+    part: of which the same `batches` are asked for each time, as they are; every: steps from one time to the next.
+    """
+
+    part: Part
+    batches: int = 16
+    every: int = 50
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "batches", "every")
+
+
+@dataclass(frozen=True)
 class Share:
     """How much the weights at the end of a stage count in a blend, relative to the others."""
 
@@ -182,7 +197,7 @@ class Recipe:
     batches in each optimiser step; precision: see `Precision`; checkpointing: encode pictures again during the
     backward pass rather than keep every activation; blended: the result is the mean of the weights that the run had at
     the ends of these stages, which is often better than any of them (Wortsman et al., 2022), or the last ones if none
-    is named.
+    is named; held_out: what to measure it on.
     """
 
     name: str
@@ -196,6 +211,7 @@ class Recipe:
     precision: Precision = "float32"
     checkpointing: bool = False
     blended: tuple[Share, ...] = ()
+    held_out: HeldOut | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

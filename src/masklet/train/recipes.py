@@ -14,13 +14,16 @@ from masklet.data.transforms import Augmentation
 from masklet.train.feed import open_bare
 from masklet.train.losses import FROM_SCRATCH
 from masklet.train.optimiser import OptimiserConfig
-from masklet.train.recipe import Part, Precision, Recipe, Source, Stage
+from masklet.train.recipe import HeldOut, Part, Precision, Recipe, Source, Stage
 from masklet.train.rollout import Annotator
 
 CLIP_COLOUR = ColourJitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
 FRAME_COLOUR = ColourJitter(brightness=0.1, contrast=0.05, saturation=0.05)
 PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, frame_colour=FRAME_COLOUR)
 """The augmentation of clips in the paper and in the official fine-tuning configuration."""
+
+LEAST_BETWEEN = 25
+"""Steps from one measurement on what is held out to the next, as each takes about as long as a few steps."""
 
 
 def finetune(
@@ -33,6 +36,7 @@ def finetune(
     images: str | os.PathLike[str] | None = None,
     max_stride: int = 4,
     precision: Precision | None = None,
+    held_out: str | os.PathLike[str] | None = None,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
 
@@ -44,7 +48,9 @@ def finetune(
     as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
     packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
     for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows), and float32 with
-    `nano`. Raises `InputError` for data that cannot be opened.
+    `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25: stills by a box
+    and by a click on each object, clips by the mask on the first frame; `images` is good for both.
+    Raises `InputError` for data that cannot be opened.
     """
     model = config_of(start)
     size = image_size or model.image_size
@@ -78,6 +84,13 @@ def finetune(
     if small:  # as it was first trained, and as fast as twenty pictures bear; one clip has no statistics of its own
         lr = 2.5e-4 if frames == 1 else 1e-4
         stage = replace(stage, lr=lr, supervision=2, losses=FROM_SCRATCH, fixed_statistics=frames > 1)
+    measured = None
+    if held_out is not None:
+        asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
+        if frames > 1:
+            asked = replace(asked, box_share=0.0, mask_share=1.0)
+        others = replace(part, sources=(replace(source, path=os.fspath(held_out), cached=packed),), annotator=asked)
+        measured = HeldOut(others, every=max(LEAST_BETWEEN, steps // 10))
     return Recipe(
         "finetune",
         replace(model, image_size=size),
@@ -88,6 +101,7 @@ def finetune(
         accumulate=accumulate,
         precision=precision or ("float32" if small else "bfloat16"),
         checkpointing=not small,
+        held_out=measured,
     )
 
 

@@ -45,7 +45,7 @@ class Watch:
         self._num_pictures = 0
         self._since = time.monotonic()
         if run.rank == 0:
-            _forget(run.folder / "log.jsonl", run.step)
+            forget_after(run.folder / "log.jsonl", run.step)
 
     def close(self) -> None:
         """Write out what TensorBoard's writer still holds."""
@@ -99,7 +99,7 @@ class Watch:
         self._collected, self._num_pictures, self._since = [], 0, time.monotonic()
 
 
-def _forget(log: Path, step: int) -> None:
+def forget_after(log: Path, step: int) -> None:
     """Leave out of a log what a killed run noted after `step`, its last state: it is done again, and noted again."""
     if not log.exists():
         return

@@ -1,0 +1,90 @@
+"""Measuring a run, as it goes, on data that it does not learn from, and keeping the model that is best there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from masklet.checkpoints import save
+from masklet.data.transforms import Augmentation
+from masklet.errors import InputError, OutputError
+from masklet.train.feed import Feed
+from masklet.train.objective import BatchLoss, Chance
+from masklet.train.recipe import HeldOut, Recipe, Stage
+from masklet.train.watch import forget_after, mean_scalars
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from masklet.data.batches import ClipBatch
+    from masklet.model.network import Network
+
+HELD_OUT_CHANCE = 6
+"""Sets the generators of held-out prompts apart from those of `train.loop`, `train.feed` and `data.mix`."""
+
+
+class Examiner:
+    """Asks a run's model the same questions again and again.
+
+    The run's folder gets `held-out.jsonl`, a line for each time, and `best.safetensors`, the model at its best since
+    training began.
+    """
+
+    def __init__(self, held_out: HeldOut, recipe: Recipe, folder: Path, step: int = 0) -> None:
+        """step: that the run goes on from. Raises `InputError` where the data cannot be used, or show no object."""
+        seen = recipe.stages[-1].augmentation
+        as_it_is = Augmentation(seen.size, flip=0.0, close=seen.close, min_area=seen.min_area)
+        self.recipe = recipe
+        self.folder = folder
+        self._every = held_out.every
+        forget_after(folder / "held-out.jsonl", step)
+        self._stage = Stage("held out", 1, 0.0, (held_out.part,), as_it_is, supervision=recipe.stages[-1].supervision)
+        feed = Feed(self._stage, recipe.seed, folder / "cache")
+        self._batches = [batch for _, batch in map(feed.__getitem__, range(held_out.batches)) if batch.valid.any()]
+        if not self._batches:
+            raise InputError(f"the data held out, {_paths(held_out)}, show no object to be asked for")
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is time to measure, after so many steps, and that has not been done."""
+        its_turn = step % self._every == 0 or step == self.recipe.num_steps
+        return its_turn and all(entry["step"] != step for entry in self.entries())
+
+    def ask(self, model: Network, step: int) -> None:
+        """Measure a model, tell of it, and keep it if it is the best so far. Raises `OutputError`."""
+        means = measure(model, self._batches, self._stage, self.recipe)
+        entry = {"step": step, **means, "mean": sum(means.values()) / len(means)}
+        earlier = [line["mean"] for line in self.entries()]
+        is_best = bool(earlier) and entry["mean"] > max(earlier)  # the first is what training starts from
+        figures = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
+        print(f"{step}/{self.recipe.num_steps} held out  {figures}{'  best so far' * is_best}", flush=True)
+        if is_best:
+            save(model, self.folder / "best.safetensors")
+        try:
+            with open(self.folder / "held-out.jsonl", "a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder / 'held-out.jsonl'}: {error.strerror or error}") from error
+
+    def entries(self) -> list[dict[str, float]]:
+        """What was measured so far."""
+        path = self.folder / "held-out.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@torch.no_grad()
+def measure(model: Network, batches: list[ClipBatch], stage: Stage, recipe: Recipe) -> dict[str, float]:
+    """The mean IoU of each kind of prompt, by the names that a run's log has for them."""
+    (part,) = stage.parts
+    ask = BatchLoss(model.eval(), precision=recipe.precision)
+    found = []
+    for number, batch in enumerate(batches):
+        chance = Chance(*(np.random.default_rng((recipe.seed, HELD_OUT_CHANCE, which, number)) for which in range(2)))
+        found.append(ask(batch.to(model.device), part, stage, chance)[1])
+    return {name: value for name, value in mean_scalars(found).items() if name.startswith("iou/")}
+
+
+def _paths(held_out: HeldOut) -> str:
+    return ", ".join(getattr(source, "path", "scenes") for source in held_out.part.sources)

@@ -1,0 +1,151 @@
+"""Measuring a run on data held out: the same questions each time, and the best model kept."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from masklet.checkpoints import load
+from masklet.errors import InputError
+from masklet.train.feed import check_sources
+from masklet.train.held_out import Examiner
+from masklet.train.loop import Pace, Run
+from masklet.train.recipe import HeldOut, Part, Source, load_recipe, save_recipe
+from masklet.train.recipes import finetune
+from masklet.train.rollout import Annotator
+from tiny_training import clip_recipe, stills_recipe, write_clip, write_stills
+
+PACE = Pace(save_every=2, print_every=1, workers=0)
+ASKED = Annotator(mask_share=0.0, box_share=0.5, max_prompted=1, corrections=0, box_jitter=0.0)
+
+
+@pytest.fixture(autouse=True)
+def processes_of_torchrun(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    return write_stills(tmp_path_factory.mktemp("data") / "stills", 6)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    return write_stills(tmp_path_factory.mktemp("data") / "others", 4, seed=1)
+
+
+def held_out_recipe(stills, others, steps=6, every=2):
+    part = Part((Source(str(others)),), clips=2, sessions=2, annotator=ASKED)
+    return replace(stills_recipe(stills, steps), held_out=HeldOut(part, batches=2, every=every))
+
+
+def entries(folder):
+    return [json.loads(line) for line in (folder / "held-out.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_measured_before_it_learns_and_then_every_so_many_steps(stills, others, tmp_path):
+    Run.begin(held_out_recipe(stills, others, steps=5), tmp_path, PACE).train()
+    found = entries(tmp_path)
+    assert [entry["step"] for entry in found] == [0, 2, 4, 5]
+    for entry in found:
+        assert set(entry) == {"step", "iou/box0", "iou/click0", "mean"}
+        assert entry["mean"] == pytest.approx((entry["iou/box0"] + entry["iou/click0"]) / 2)
+
+
+def test_the_same_model_gets_the_same_marks(stills, others, tmp_path):
+    recipe = held_out_recipe(stills, others)
+    run = Run.begin(recipe, tmp_path, PACE)
+    examiner = Examiner(recipe.held_out, recipe, tmp_path)
+    for _ in range(2):
+        examiner.ask(run.result(), 0)
+    first, second = entries(tmp_path)
+    assert first == second
+
+
+def test_measuring_changes_nothing_of_what_is_learned(stills, others, tmp_path):
+    recipe = held_out_recipe(stills, others)
+    measured = Run.begin(recipe, tmp_path / "measured", PACE).train()
+    plain = Run.begin(replace(recipe, held_out=None), tmp_path / "plain", PACE).train()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, measured.state_dict()[name]), name
+
+
+def test_the_best_model_is_kept_and_a_worse_one_does_not_replace_it(stills, others, tmp_path, monkeypatch, capsys):
+    marks = iter([0.5, 0.4, 0.7, 0.6])
+    monkeypatch.setattr("masklet.train.held_out.measure", lambda *_: {"iou/box0": next(marks)})
+    recipe = held_out_recipe(stills, others)
+    run = Run.begin(recipe, tmp_path, PACE)
+    examiner = Examiner(recipe.held_out, recipe, tmp_path)
+    best = tmp_path / "best.safetensors"
+    kept = []
+    model = run.result()
+    for step in range(4):
+        torch.nn.init.constant_(model.no_obj_ptr, step)
+        examiner.ask(model, step)
+        kept.append(load(best, device="cpu").no_obj_ptr[0, 0].item() if best.exists() else None)
+    assert kept == [None, None, 2.0, 2.0], "what it started from is no result of training"
+    told = capsys.readouterr().out.splitlines()
+    assert [line.endswith("best so far") for line in told] == [False, False, True, False]
+
+
+def test_what_was_best_is_remembered_when_a_run_goes_on(stills, others, tmp_path, monkeypatch):
+    marks = iter([0.1, 0.9, 0.5, 0.5, 0.5])
+    monkeypatch.setattr("masklet.train.held_out.measure", lambda *_: {"iou/box0": next(marks)})
+    run = Run.begin(held_out_recipe(stills, others), tmp_path, PACE)
+    take_a_step = run._optimise
+
+    def press(drawn, stage, rate):
+        if run.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return take_a_step(drawn, stage, rate)
+
+    monkeypatch.setattr(run, "_optimise", press)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    before = os.stat(tmp_path / "best.safetensors").st_mtime_ns
+    Run.resume(tmp_path, PACE).train()
+    assert [entry["step"] for entry in entries(tmp_path)] == [0, 2, 4, 6]
+    assert os.stat(tmp_path / "best.safetensors").st_mtime_ns == before
+
+
+def test_what_a_killed_run_measured_after_its_last_state_is_measured_again(stills, others, tmp_path):
+    recipe = held_out_recipe(stills, others, steps=4)
+    run = Run.begin(recipe, tmp_path, PACE)
+    state = (tmp_path / "state.pt").read_bytes()
+    run.train()
+    first = entries(tmp_path)
+    (tmp_path / "state.pt").write_bytes(state)
+    Run.resume(tmp_path, PACE).train()
+    assert entries(tmp_path) == first
+
+
+def test_clips_held_out_are_tracked_from_their_first_mask(tmp_path):
+    clips = write_clip(tmp_path / "clips", 5)
+    part = Part((Source(str(clips)),), frames=4, annotator=replace(ASKED, mask_share=1.0, box_share=0.0))
+    recipe = replace(clip_recipe(clips, 2, 4), held_out=HeldOut(part, batches=1, every=2))
+    Run.begin(recipe, tmp_path / "run", PACE).train()
+    assert [set(entry) for entry in entries(tmp_path / "run")] == [{"step", "iou/tracked", "mean"}] * 2
+
+
+def test_data_held_out_are_opened_before_a_run_and_must_show_something(stills, others, tmp_path):
+    with pytest.raises(InputError, match="no such file or folder: .*missing"):
+        check_sources(held_out_recipe(stills, tmp_path / "missing"))
+    empty = write_stills(tmp_path / "empty", 1)
+    for mask in empty.glob("*.png"):
+        mask.write_bytes((others / "000.png").read_bytes())
+    recipe = held_out_recipe(stills, empty)
+    large = replace(recipe.stages[-1], augmentation=replace(recipe.stages[-1].augmentation, min_area=10**6))
+    with pytest.raises(InputError, match=r"the data held out, .*empty, show no object"):
+        Examiner(recipe.held_out, replace(recipe, stages=(large,)), tmp_path)
+
+
+def test_what_is_held_out_stands_in_the_recipe(stills, others, tmp_path):
+    recipe = finetune(stills, steps=1000, held_out=others)
+    save_recipe(recipe, tmp_path / "recipe.json")
+    assert load_recipe(tmp_path / "recipe.json") == recipe
+    assert recipe.held_out.every == 100 and recipe.held_out.part.sources[0].path == str(others)
+    assert finetune(stills, steps=60, held_out=others).held_out.every == 25
+    assert finetune(stills).held_out is None
