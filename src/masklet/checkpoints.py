@@ -226,6 +226,11 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:  # by what the bytes look like
         message = f"{path} is damaged or not a checkpoint ({_first_line(error)}); fetch it again"
         raise CheckpointError(message) from error
+    if isinstance(content, Mapping) and "optimiser" in content:
+        raise CheckpointError(
+            f"{path} is the state of a training run; take the run's model.safetensors, or write one as far as it has "
+            f"come: masklet train export {path.parent} model.safetensors"
+        )
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no weights: expected a dict of tensors, or one under the key 'model'")

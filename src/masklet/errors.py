@@ -6,6 +6,11 @@ from `ValueError`, so that code written for NumPy-like libraries catches it wher
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
+_PLAIN_FORMAT = warnings.formatwarning
+
 
 class MaskletError(Exception):
     """Base of all errors raised on purpose by masklet."""
@@ -53,6 +58,13 @@ class DeviceError(MaskletError, RuntimeError):
 
 class MaskletWarning(UserWarning):
     """What a caller of masklet should know of an input that is used all the same."""
+
+
+def format_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+    """In place of `warnings.formatwarning`: what is said to users as a line, without the place in the code."""
+    if issubclass(category, MaskletWarning):
+        return f"masklet: {message}\n"
+    return _PLAIN_FORMAT(message, category, *place, **more)
 
 
 class OutputError(MaskletError, OSError):

@@ -160,6 +160,11 @@ def _binary(values: Any) -> NDArray[np.bool_]:
         array = array[0]
     if array.dtype == bool:
         return array.copy()
+    if array.dtype.kind in "iu" and len(numbers := np.unique(array[array != 0])) > 1:
+        raise PromptError(
+            f"a mask says yes or no of each pixel; this one holds several numbers, {', '.join(map(str, numbers[:4]))}"
+            f"{', ...' if len(numbers) > 4 else ''}: of an index mask take one object, as in mask == {numbers[0]}"
+        )
     if array.dtype.kind == "f" and (soft := array[array != np.round(array)]).size:
         raise PromptError(
             f"a mask says yes or no of each pixel; this one holds numbers such as {soft[0]:g}: say where the object "

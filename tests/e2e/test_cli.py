@@ -17,9 +17,9 @@ from PIL import Image
 
 from colour_network import ColourNetwork
 from masklet import __version__
-from masklet.cli import _format_warning, main
+from masklet.cli import main
 from masklet.cli.prompt_options import results_folder
-from masklet.errors import MaskletWarning
+from masklet.errors import MaskletWarning, format_warning
 from masklet.io.frames import open_frames
 from masklet.io.palette import read_index_png, write_index_png
 from masklet.ops.rle import decode_rle
@@ -168,8 +168,8 @@ def test_a_microscope_s_pictures_are_shown_in_the_range_that_is_named(tmp_path, 
 
 
 def test_warnings_are_a_line_without_the_place_in_the_code() -> None:
-    assert _format_warning("seen as black", MaskletWarning, "images.py", 7) == "masklet: seen as black\n"
-    assert "driver.py:7" in _format_warning("another's", UserWarning, "driver.py", 7)
+    assert format_warning("seen as black", MaskletWarning, "images.py", 7) == "masklet: seen as black\n"
+    assert "driver.py:7" in format_warning("another's", UserWarning, "driver.py", 7)
 
 
 def test_frames_on_which_an_object_was_not_to_be_seen_are_told(tmp_path, capsys, monkeypatch) -> None:

@@ -88,3 +88,14 @@ def test_what_is_read_is_not_written_over(tracked, tmp_path, capsys):
     assert run(tracked, tracked, "--to", "coco") == 1
     assert "masklets.json would be written over, and it is what is read" in capsys.readouterr().err
     assert (tmp_path / "masklets.json").read_bytes() == before
+
+
+def test_what_is_there_is_written_over_only_if_that_is_asked_for(tracked, tmp_path, capsys):
+    for target, to, file in (("coco.json", "coco", "coco.json"), ("masks", "davis", "masks/square/00000.png")):
+        assert run(tracked, tmp_path / target, "--to", to) == 0
+        before = (tmp_path / file).stat().st_mtime_ns
+        assert run(tracked, tmp_path / target, "--to", to) == 1
+        assert f"{tmp_path / file} is there already" in " ".join(capsys.readouterr().err.split())
+        assert (tmp_path / file).stat().st_mtime_ns == before
+        assert run(tracked, tmp_path / target, "--to", to, "--replace") == 0
+        assert (tmp_path / file).stat().st_mtime_ns > before

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from masklet.cli import main
+from masklet.errors import MaskletWarning
 from masklet.eval.image import ImageRun
 from masklet.eval.running import ModelChoice
 from masklet.io.palette import read_index_png, write_index_png
@@ -402,3 +404,36 @@ def test_clips_without_truth_or_objects_are_named(model, tmp_path):
     assert run("vos", "--data", tmp_path / "data", "--model", model, "--quiet", "--out", tmp_path / "out") == 0
     settings = figures(tmp_path / "out")["settings"]
     assert settings["clips"] == 1 and settings["clips without truth to score"] == "still, void"
+
+
+@pytest.mark.parametrize(("place", "named"), [("images/{}", "images/val"), ("{}/images", "val")])
+def test_pictures_that_were_trained_on_are_not_measured_among_the_others(model, tmp_path, capsys, place, named):
+    for split in ("train", "val"):
+        pictures = tmp_path / "set" / place.format(split)
+        labels = tmp_path / "set" / place.format(split).replace("images", "labels")
+        pictures.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        Image.fromarray(scene(0)[0]).save(pictures / f"{split}.jpg")
+        (labels / f"{split}.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n")
+    options = ("--model", model, "--out", tmp_path / "out", "--processes", 1)
+    assert run("image", "--data", tmp_path / "set", *options) == 2
+    assert str(tmp_path / "set" / named) in capsys.readouterr().err.replace("\n", "")
+    assert run("image", "--data", tmp_path / "set" / named, *options) == 0
+    assert "val.jpg" in (tmp_path / "out" / "report.json").read_text()
+
+
+@pytest.mark.parametrize("protocol", ["vos", "image", "interactive"])
+def test_dark_pictures_are_measured_in_a_range_of_values(model, tmp_path, protocol):
+    write_clip(tmp_path / "data", "a")
+    for path in (tmp_path / "data" / "JPEGImages" / "a").glob("*.jpg"):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 8
+        Image.fromarray(grey).save(path.with_suffix(".png"))
+        path.unlink()
+    options = ("--data", tmp_path / "data", "--model", model, "--processes", 1, "--out", tmp_path / "out")
+    options += ("--rounds", 1, "--clicks", 1) if protocol == "interactive" else ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MaskletWarning)  # of pictures that are seen as black
+        assert run(protocol, *options, "--range", "0,2040") == 0
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["value_range"] == [0, 2040]
+    assert run(protocol, *options, "--range", "0,2040") == 0
+    assert run(protocol, *options, "--range", "0,4000") == 2

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from masklet.checkpoints import read_checkpoint
+from masklet.io.masklets import MaskletsWriter
 from masklet.train.recipe import load_recipe
+from masklet.types import Size
 from parity import scenes
 from tiny_training import write_clip, write_stills
 
@@ -57,6 +59,17 @@ def test_track_clip(files, tmp_path):
 def test_stream_frames(files, tmp_path):
     lines = run("stream_frames.py", files["clip"], "60", "40", "--model", files["model"], cwd=tmp_path)
     assert len(lines) == FRAMES
+
+
+def test_measure_areas(tmp_path):
+    with MaskletsWriter(tmp_path / "masklets.json", name="cells.tif", size=Size(8, 10)) as writer:
+        for frame in range(2):
+            writer.add(frame, 3, np.pad(np.ones((2, 4), bool), ((1, 5), (2 + frame, 4 - frame))), presence=0.9)
+    lines = run("measure_areas.py", "masklets.json", "areas.csv", cwd=tmp_path)
+    assert lines == ["areas.csv: 2 masks on 2 frames"]
+    header, *rows = (tmp_path / "areas.csv").read_text().splitlines()
+    assert header == "clip,frame,object,area,left,top,right,bottom"
+    assert [row.split(",")[2:] for row in rows] == [["3", "8", "2", "1", "6", "3"], ["3", "8", "3", "1", "7", "3"]]
 
 
 def test_finetune(files, tmp_path, monkeypatch):

@@ -247,3 +247,9 @@ def test_a_model_is_saved_whole_or_not_at_all(tmp_path, suffix):
     with pytest.raises(OutputError, match="cannot write"):
         save(tiny_model(), path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", path.name]
+
+
+def test_the_state_of_a_run_is_told_from_a_model(tmp_path):
+    torch.save({"step": 3, "model": {"a": torch.zeros(1)}, "optimiser": {}}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"is the state of a training run; .* masklet train export"):
+        load(tmp_path / "state.pt")

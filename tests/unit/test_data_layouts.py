@@ -111,7 +111,7 @@ def test_bad_pairs_name_the_file(tmp_path, generator):
         PairFolder(tmp_path)
     for name in ("images/b.jpg", "masks/b.jpg"):
         write_picture(tmp_path / "apart" / name)
-    with pytest.raises(InputError, match=r"b\.jpg has no mask .*b\.png: b\.jpg is none, as masks are PNG files"):
+    with pytest.raises(InputError, match=r"b\.jpg has no mask .*: b\.jpg is none, as masks are PNG or TIFF files"):
         PairFolder(tmp_path / "apart")
     write_mask(tmp_path / "a.png", rectangle(0, 0, 4, 4))
     write_mask(tmp_path / "lonely.png", rectangle(0, 0, 4, 4))
@@ -217,7 +217,7 @@ def test_bad_clip_folders_name_the_file(tmp_path, generator):
     with pytest.raises(InputError, match=r"0000\d\.(jpg|png)"):
         ClipFolders(tmp_path).clip(0, generator, 4)
     write_picture(tmp_path / "JPEGImages" / "cat" / "00000.jpg")
-    with pytest.raises(InputError, match=r"cat has no masks: looked for PNG files in .*Annotations/cat"):
+    with pytest.raises(InputError, match=r"cat has no masks: looked for PNG and TIFF files in .*Annotations/cat"):
         open_dataset(tmp_path)
 
 
@@ -714,3 +714,26 @@ def test_paintings_show_what_those_before_left_out(generator):
     assert len(paint_in_turn(apart, size, generator, 4)) == 1
     assert [index.any() for index in paint_in_turn(apart[1:], size, generator, 4)] == [False]
     assert [is_visible(rle) for (rle,) in apart] == [True, False, False]
+
+
+def test_dark_pictures_are_read_in_a_range_of_values(tmp_path, generator):
+    dark = np.full((HEIGHT, WIDTH), 1020, np.uint16)
+    write_coco(tmp_path / "coco")
+    for folder in (tmp_path / "coco" / "images", tmp_path / "pairs" / "images", tmp_path / "JPEGImages" / "bear"):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(dark).save(folder / "a.tif")
+    contents = json.loads((tmp_path / "coco" / "coco.json").read_text().replace("a.jpg", "a.tif"))
+    (tmp_path / "coco" / "coco.json").write_text(json.dumps(contents))
+    for folder in (tmp_path / "pairs" / "masks", tmp_path / "Annotations" / "bear"):
+        folder.mkdir(parents=True)
+        Image.fromarray(rectangle(0, 0, 8, 8).astype(np.uint16) * 300).save(folder / "a.tif")
+    for path in (tmp_path / "coco", tmp_path / "pairs", tmp_path):
+        clip = open_dataset(path, value_range=(0, 2040)).clip(0, generator, 1)
+        assert (clip.frames == 128).all()
+    assert clip.object_ids == (300,), "masks in a folder of their own may be TIFF files"
+
+
+def test_a_range_of_values_is_refused_where_pictures_have_8_bits(tmp_path):
+    write_sa1b(tmp_path)
+    with pytest.raises(InputError, match="holds 8-bit pictures or videos; leave out the range"):
+        open_dataset(tmp_path, value_range=(0, 4095))

@@ -208,3 +208,43 @@ def test_a_12_bit_picture_in_16_bits_is_warned_of() -> None:
         warnings.simplefilter("error")
         read_image(picture * 16)
         read_image(picture * 0)
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("ImageJ=1.53t\nimages=6\nchannels=2\nframes=3\nhyperstack=true\n", "2 channels of 1 slices of 3 frames"),
+        ("ImageJ=1.53t\nimages=6\nslices=2\nframes=3\n", "1 channels of 2 slices of 3 frames"),
+        ('<OME><Image><Pixels SizeC="2" SizeT="3" SizeX="4" SizeY="4" SizeZ="1"/></Image></OME>', "2 channels of 1"),
+    ],
+)
+def test_a_stack_of_channels_or_slices_in_turn_is_no_clip(tmp_path, description, told) -> None:
+    pages = [Image.fromarray(np.full((4, 4), number, np.uint8)) for number in range(6)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:], description=description)
+    with pytest.raises(InputError, match=f"the 6 pages of .*stack\\.tif are {told}"):
+        open_frames(tmp_path / "stack.tif")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "ImageJ=1.53t\nimages=6\nframes=6\n",
+        "ImageJ=1.53t\nimages=6\nslices=6\n",
+        '<OME><Pixels SizeC="3" SizeT="6" SizeZ="1"/></OME>',
+    ],
+)
+def test_a_stack_of_frames_or_of_slices_is_a_clip(tmp_path, description) -> None:
+    pages = [Image.fromarray(np.full((4, 4), number, np.uint8)) for number in range(6)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:], description=description)
+    assert len(open_frames(tmp_path / "stack.tif")) == 6
+
+
+def test_a_kind_of_tiff_that_pillow_does_not_know_is_told_of(tmp_path) -> None:
+    header = struct.pack("<2sHI", b"II", 42, 8)
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 1, 64), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 200)]
+    entries += [(277, 3, 1, 1), (278, 3, 1, 2), (279, 4, 1, 32), (339, 3, 1, 3)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    (tmp_path / "a.tif").write_bytes((header + directory).ljust(200, b"\0") + bytes(32))
+    with pytest.raises(InputError, match=r"a\.tif as a picture: .* floats of 64 bits"):
+        read_image(tmp_path / "a.tif")

@@ -11,7 +11,7 @@ from PIL import Image
 from masklet.errors import InputError, PromptError
 from masklet.io.documents import read_json
 from masklet.io.palette import write_index_png
-from masklet.predict.prompt_files import read_mask, read_prompts
+from masklet.predict.prompt_files import place_masks, read_mask, read_prompts
 
 INDEX = np.array([[0, 1, 1], [2, 2, 0]], np.uint8)
 
@@ -186,3 +186,18 @@ def test_a_single_colour_is_an_object_soft_edges_and_all(tmp_path, colour, name)
     Image.fromarray(inside[..., None] * np.uint8(colour)).save(tmp_path / name, quality=60)
     found = read_mask(tmp_path / name, 1)
     assert (found & inside).sum() / (found | inside).sum() > 0.95
+
+
+def test_each_object_of_an_index_mask_is_prompted_by_its_number(tmp_path) -> None:
+    write_index_png(tmp_path / "mask.png", INDEX)
+    placed = place_masks(3, tmp_path / "mask.png")
+    assert [(one.frame, one.object_id) for one in placed] == [(3, 1), (3, 2)]
+    for one in placed:
+        np.testing.assert_array_equal(one.prompt.mask, one.object_id == INDEX)
+
+
+def test_a_mask_of_one_object_is_object_1(tmp_path) -> None:
+    write_index_png(tmp_path / "mask.png", (INDEX == 2) * np.uint8(7))
+    (placed,) = place_masks(0, tmp_path / "mask.png")
+    assert placed.object_id == 1
+    np.testing.assert_array_equal(placed.prompt.mask, INDEX == 2)

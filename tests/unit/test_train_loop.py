@@ -622,3 +622,16 @@ def test_pictures_show_the_truth_above_the_prediction(stills, tmp_path):
     bare = batch.pixels[0, 0].permute(1, 2, 0).numpy()
     assert (picture[64:, :64] == bare).all(), "no mask is drawn where none is predicted"
     assert (picture[:64, :64] != bare).any()
+
+
+def test_a_recipe_that_ends_before_a_run_has_come_is_told(stills, tmp_path):
+    recipe = stills_recipe(stills, 4)
+    Run.begin(recipe, tmp_path, PACE).train()
+    save_recipe(replace(recipe, stages=recipe.stages[:1]), tmp_path / "recipe.json")
+    with pytest.raises(InputError, match=r"was trained for 4 steps, and its recipe\.json now says 2: .* train export"):
+        Run.resume(tmp_path, PACE)
+
+
+def test_what_is_trained_on_is_told_first(stills, tmp_path, capsys):
+    Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    assert capsys.readouterr().out == f"{stills}: 6 pictures\n"

@@ -36,3 +36,11 @@ def test_lists_and_tensors_make_a_prompt_and_are_copied() -> None:
 def test_what_makes_no_prompt_is_told(fields, message) -> None:
     with pytest.raises(PromptError, match=message):
         Prompt(**fields)
+
+
+def test_an_index_mask_of_several_objects_is_no_mask():
+    index = np.zeros((6, 8), np.uint16)
+    index[1:3, 1:3], index[4:6, 4:8] = 3, 500
+    with pytest.raises(PromptError, match="several numbers, 3, 500: of an index mask take one object, as in mask == 3"):
+        Prompt.of(mask=index)
+    assert Prompt.of(mask=np.where(index == 3, np.uint8(255), np.uint8(0))).mask.sum() == 4

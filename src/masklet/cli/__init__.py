@@ -6,15 +6,14 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from masklet.cli import convert, demo, everything, models, sav, segment, track, train
 from masklet.cli import eval as evaluation
-from masklet.errors import InputError, MaskletError, MaskletWarning
+from masklet.errors import InputError, MaskletError, format_warning
 
-_PLAIN_FORMAT = warnings.formatwarning
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -61,7 +60,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     A request to end (SIGTERM, as batch systems and containers send it) is taken like Ctrl-C, so that what was done
     until then is there. arguments: without the program's name; those the program was called with if None.
     """
-    warnings.formatwarning = _format_warning
+    warnings.formatwarning = format_warning
     with suppress(ValueError):  # only the main thread has signals
         signal.signal(signal.SIGTERM, _interrupt)
     if hasattr(sys.stdout, "reconfigure"):  # a file's or pipe's encoding on Windows lacks most of Unicode
@@ -81,15 +80,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:  # one that came before typer began, while modules were still loading
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
-
-
-def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
-    """What is said to users as a line, without the place in the code."""
-    return (
-        f"masklet: {message}\n"
-        if issubclass(category, MaskletWarning)
-        else _PLAIN_FORMAT(message, category, *place, **more)
-    )
 
 
 def _interrupt(*_: object) -> None:

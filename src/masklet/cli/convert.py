@@ -31,6 +31,7 @@ def convert(
         ),
     ] = None,
     polygons: Annotated[bool, typer.Option("--polygons", help="Outlines instead of masks (coco, labelme).")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over files that are there already.")] = False,
 ) -> None:
     """Convert masks between COCO, YouTube-VIS, YOLO, DAVIS, SA-V, LabelMe and masklet's own files.
 
@@ -43,7 +44,7 @@ def convert(
     source_format = source_format or recognise(source)
     annotations = read_annotations(source, source_format, images)
     annotations = categorised(annotations, names, others)
-    lost = write_annotations(annotations, target, to, polygons=polygons, source=source)
+    lost = write_annotations(annotations, target, to, polygons=polygons, source=source, replace=replace)
     clips = annotations.clips
     held = f"{annotations.num_masks} masks on {len(annotations.frames)} frames of {len(clips)} clips" if clips else ""
     typer.echo(

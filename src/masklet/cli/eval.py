@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model, Precision
+from masklet.cli.prompt_options import Range, parse_range
+
+if TYPE_CHECKING:
+    from masklet.eval.running import ModelChoice
 
 app = typer.Typer(no_args_is_help=True, help="Measure segmentation and tracking by the benchmarks' protocols.")
 
@@ -40,6 +44,7 @@ def vos(
     image_size: ImageSize = None,
     device: Device = None,
     precision: Precision = None,
+    value_range: Range = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
@@ -47,13 +52,13 @@ def vos(
     """Semi-supervised video object segmentation: J&F, or a submission where the truth is not public."""
     from masklet.eval.examples import worst_frames
     from masklet.eval.layouts import open_clips
-    from masklet.eval.running import SUBMISSION_FILE, ModelChoice
+    from masklet.eval.running import SUBMISSION_FILE
     from masklet.eval.submission import pack_submission
     from masklet.eval.vos import VosRun, vos_report
 
     other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
-    run = VosRun(dataset, ModelChoice(model, image_size, device, precision), out, prompt)
+    run = VosRun(dataset, _choice(model, image_size, device, precision, value_range), out, prompt)
     results, seconds = _measured(run, out, processes, quiet)
     if not any(one.has_truth for one in dataset.clips):
         count = pack_submission(dataset, run.scores.predicted, out / SUBMISSION_FILE)
@@ -104,6 +109,7 @@ def interactive(
     image_size: ImageSize = None,
     device: Device = None,
     precision: Precision = None,
+    value_range: Range = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
@@ -111,11 +117,11 @@ def interactive(
     """The paper's interactive protocols: J&F as more and more frames are corrected by clicks."""
     from masklet.eval.interactive import InteractiveRun, Mode, interactive_report, worst_interactive
     from masklet.eval.layouts import open_clips
-    from masklet.eval.running import ModelChoice
 
     other = _other_report(compare)
     dataset = open_clips(data, layout, clip or ())
-    run = InteractiveRun(dataset, ModelChoice(model, image_size, device, precision), cast(Mode, mode), rounds, clicks)
+    chosen = _choice(model, image_size, device, precision, value_range)
+    run = InteractiveRun(dataset, chosen, cast(Mode, mode), rounds, clicks)
     results, seconds = _measured(run, out, processes, quiet)
     report = interactive_report(run, results, seconds)
     _finish(report, lambda: worst_interactive(run, results), out, other, quiet)
@@ -134,18 +140,27 @@ def image(
     image_size: ImageSize = None,
     device: Device = None,
     precision: Precision = None,
+    value_range: Range = None,
     processes: Processes = None,
     compare: Compare = None,
     quiet: Quiet = False,
 ) -> None:
     """Mean IoU on pictures from a box and after each click."""
     from masklet.eval.image import ImageRun, image_report, worst_pictures
-    from masklet.eval.running import ModelChoice
 
     other = _other_report(compare)
-    run = ImageRun(data, ModelChoice(model, image_size, device, precision), images, clicks, min_area, whole, limit)
+    chosen = _choice(model, image_size, device, precision, value_range)
+    run = ImageRun(data, chosen, images, clicks, min_area, whole, limit)
     results, seconds = _measured(run, out, processes, quiet)
     _finish(image_report(run, results, seconds), lambda: worst_pictures(run, results), out, other, quiet)
+
+
+def _choice(
+    model: str, image_size: int | None, device: str | None, precision: str | None, value_range: str | None
+) -> ModelChoice:
+    from masklet.eval.running import ModelChoice
+
+    return ModelChoice(model, image_size, device, precision, parse_range(value_range))
 
 
 def _measured(measure: Any, out: Path, processes: int | None, quiet: bool) -> tuple[dict[str, dict[str, Any]], float]:

@@ -23,9 +23,16 @@ def track(
         list[str] | None,
         typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Box round an object. Repeatable: an object each."),
     ] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", metavar="FILE.png", help="The object's mask.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="FILE.png", help="An object's mask, or an index mask of several.")
+    ] = None,
     frame: Annotated[int, typer.Option("--frame", min=0, help="Frame that --point, --box and --mask are on.")] = 0,
-    object_id: Annotated[int, typer.Option("--object", min=1, max=65535, help="Number of their (first) object.")] = 1,
+    object_id: Annotated[
+        int | None,
+        typer.Option(
+            "--object", min=1, max=65535, help="Number of their (first) object, 1 if left out; of a mask, the only one."
+        ),
+    ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Track backwards, from the last prompt.")] = False,
     both: Annotated[bool, typer.Option("--both", help="Track forwards, then backwards to the first frame.")] = False,
     apart: Annotated[
@@ -53,7 +60,7 @@ def track(
         raise typer.BadParameter("several --box are an object each; --point goes with one box or none")
     if mask is not None and (boxes or points):
         raise typer.BadParameter("--mask says all of an object: leave out --box and --point")
-    if not (points or boxes or mask) and (frame, object_id) != (0, 1):
+    if not (points or boxes or mask) and (frame or object_id is not None):
         raise typer.BadParameter("--frame and --object are of --point, --box and --mask; --prompts says its own")
     if not points and not boxes and mask is None and prompts is None:
         raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
@@ -61,17 +68,20 @@ def track(
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress
     from masklet.io.frames import check_there
-    from masklet.predict.prompt_files import place_prompt, read_prompts
+    from masklet.predict.prompt_files import place_masks, place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
     from masklet.tracking.policy import TrackingPolicy
 
     check_there(video)
     shown = parse_range(value_range)
     placed = read_prompts(prompts) if prompts is not None else []
+    first = 1 if object_id is None else object_id
     if len(boxes) > 1:
-        placed += [place_prompt(frame, number, box=corners) for number, corners in enumerate(boxes, object_id)]
+        placed += [place_prompt(frame, number, box=corners) for number, corners in enumerate(boxes, first)]
+    elif mask is not None and object_id is None:
+        placed += place_masks(frame, mask)
     elif points or boxes or mask:
-        placed.append(place_prompt(frame, object_id, points, boxes[0] if boxes else None, mask))
+        placed.append(place_prompt(frame, first, points, boxes[0] if boxes else None, mask))
     if reverse and not any(prompt.frame for prompt in placed):
         raise typer.BadParameter(
             "--reverse tracks from the last prompt back to frame 0, and all are on frame 0: leave it out, or prompt a "

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from masklet.cli.model_options import ImageSize
+from masklet.cli.prompt_options import Range, parse_range
 
 app = typer.Typer(no_args_is_help=True, help="Train or fine-tune a model by a recipe, or go on with a run.")
 
@@ -71,6 +72,7 @@ def finetune(
     stride: Annotated[
         int, typer.Option(min=1, help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 4,
+    value_range: Range = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +101,7 @@ def finetune(
         max_stride=stride,
         precision=cast(Any, precision) if precision else recipes.precision_on(device),
         held_out=held_out,
+        value_range=parse_range(value_range),
     )
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 

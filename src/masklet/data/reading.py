@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.io.images import read_image
+from masklet.io.images import ValueRange, read_image
 from masklet.io.palette import VOID, has_void, read_index_png, read_object_numbers
 from masklet.types import Size
 
@@ -75,9 +75,12 @@ def turned(annotated: Sequence[int], shown: Sequence[int]) -> str:
     return ", the other way round, as where EXIF data turn the picture: save it upright, or annotate it as it is shown"
 
 
-def read_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """The pictures of one clip, [t H W 3]. Raises `InputError` naming one that is unreadable or of another size."""
-    frames = [read_image(path) for path in paths]
+def read_frames(paths: Sequence[Path], value_range: ValueRange | None = None) -> NDArray[np.uint8]:
+    """The pictures of one clip, [t H W 3]; value_range: see `read_image`.
+
+    Raises `InputError` naming one that is unreadable or of another size.
+    """
+    frames = [read_image(path, value_range) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if frame.shape != frames[0].shape:
             raise InputError(

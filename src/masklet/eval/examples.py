@@ -76,6 +76,6 @@ def _frame_example(measure: MaskScores, score: float, name: str, object_id: int,
     clip = measure.truth.clip(name)
     truth = clip.mask(object_id, frame)
     predicted = PredictedMasks(clip, measure.folder(name), {object_id: {frame}}).mask(object_id, frame, truth)
-    picture = read_image(clip.pictures[frame]) if clip.pictures else None
+    picture = read_image(clip.pictures[frame], measure.value_range) if clip.pictures else None
     caption = f"{name}, object {object_id}, frame {clip.names[frame]}"
     return Example(caption, score, render(picture, truth, predicted, object_id))

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.data.clips import holds_stills, read_paintings
-from masklet.data.layouts.opening import open_dataset
+from masklet.data.layouts.annotated import AnnotatedPictures
+from masklet.data.layouts.opening import open_dataset, split_folders
 from masklet.data.prompts import deeper_error_click, deepest_point, tight_box
 from masklet.errors import InputError
 from masklet.eval.examples import Example, render, worst_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from masklet.data.clips import ClipDataset
+    from masklet.io.images import ValueRange
     from masklet.predict.image import ImageEmbedding, ImagePredictor
 
 NUM_CLICKS = 5
@@ -101,7 +103,7 @@ class ImageRun(ModelMeasure):
 
     @property
     def _dataset(self) -> ClipDataset:
-        return _opened(self.data, self.images, self._stamp)
+        return _opened(self.data, self.images, self.model.value_range, self._stamp)
 
     def picture(self, item: str) -> Picture:
         """The picture of an item, with the mask of each object that counts."""
@@ -193,9 +195,18 @@ def worst_pictures(run: ImageRun, results: dict[str, dict[str, Any]]) -> list[Ex
 
 
 @lru_cache(maxsize=1)
-def _opened(data: Path, images: Path | None, stamp: str) -> ClipDataset:
+def _opened(data: Path, images: Path | None, value_range: ValueRange | None, stamp: str) -> ClipDataset:
     """stamp: of what lies there, which is opened anew once it has changed."""
-    return open_dataset(data, images=images, train_lists=False)
+    dataset = open_dataset(data, images=images, train_lists=False, value_range=value_range)
+    if isinstance(dataset, AnnotatedPictures):
+        parts = split_folders(frame for entry in dataset.entries for frame in entry)
+        if parts:
+            places = data / "images" if (data / "images" / parts[0]).is_dir() else data
+            raise InputError(
+                f"{data} holds pictures to train on and others: name those to measure on, of "
+                f"{', '.join(str(places / part) for part in parts)}"
+            )
+    return dataset
 
 
 def _column(number: int) -> str:

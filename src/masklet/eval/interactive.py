@@ -21,6 +21,7 @@ from masklet.eval.metrics import boundary_f, region_j
 from masklet.eval.prompting import click_object, correct
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import ModelChoice, ModelMeasure, model_settings
+from masklet.io.frames import open_frames
 from masklet.io.images import read_image
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.tracking.policy import DEFAULT, unusual
@@ -89,7 +90,8 @@ class InteractiveRun(ModelMeasure):
     def _annotate(self, model: Any, clip: AnnotatedClip, object_id: int) -> dict[str, Any]:
         from masklet.predict.video import VideoSession
 
-        annotator = SimulatedAnnotator(VideoSession(model, clip.pictures, policy=POLICY), clip, object_id, self.clicks)
+        frames = open_frames(clip.pictures, value_range=self.model.value_range)
+        annotator = SimulatedAnnotator(VideoSession(model, frames, policy=POLICY), clip, object_id, self.clicks)
         frame: int | None = annotator.frames[0]
         rounds: list[dict[str, Any]] = []
         while len(rounds) < self.rounds:
@@ -183,7 +185,7 @@ def worst_interactive(run: InteractiveRun, results: dict[str, dict[str, Any]]) -
     examples = []
     for score, (name, object_id, worst) in worst_of(candidates):
         clip = run.data.clip(name)
-        picture = read_image(clip.pictures[worst["frame"]])
+        picture = read_image(clip.pictures[worst["frame"]], run.model.value_range)
         jpeg = render(picture, clip.mask(object_id, worst["frame"]), decode_rle(worst["rle"]), object_id)
         examples.append(Example(f"{name}, object {object_id}, frame {clip.names[worst['frame']]}", score, jpeg))
     return examples

@@ -113,7 +113,7 @@ def summary_table(report: Report, other: Report | None = None) -> Table:
     """The means as a table for the terminal, beside another report's and the difference."""
     from rich.table import Table
 
-    table = Table(title=report.title, title_justify="left")
+    table = Table(title=report.title, title_justify="left", min_width=len(report.title))
     table.add_column("", no_wrap=True)
     alike = other is not None and other.label == report.label
     table.add_column(f"{report.label}, now" if alike else report.label, justify="right")

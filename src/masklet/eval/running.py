@@ -33,14 +33,16 @@ WRITTEN = (SETTINGS_FILE, RESULT_FOLDER, "report.json", "report.csv", "report.ht
 class ModelChoice:
     """A model by what `masklet.load` takes, so that every worker process loads its own.
 
-    precision: the name of a dtype, None for float32; threads: of each process on a CPU. It is fixed, because the number
-    of threads moves the last digits of a figure, and figures must not depend on how many processes share the work.
+    precision: the name of a dtype, None for float32; value_range: of 12- and 16-bit pictures, see `open_frames`;
+    threads: of each process on a CPU. It is fixed, because the number of threads moves the last digits of a figure, and
+    figures must not depend on how many processes share the work.
     """
 
     name: str
     image_size: int | None = None
     device: str | None = None
     precision: str | None = None
+    value_range: tuple[float, float] | None = None
     threads: int = 1
 
     @property
@@ -191,5 +193,6 @@ def model_settings(model: ModelChoice) -> dict[str, Any]:
     from masklet.checkpoints import find_checkpoint
 
     settings = asdict(replace(model, precision=model.precision or "float32"))
+    settings["value_range"] = None if model.value_range is None else [*model.value_range]  # as JSON has it
     contents = hashlib.sha256(find_checkpoint(model.name).read_bytes()).hexdigest()[:16]
     return {"model": settings.pop("name"), **settings, "sha256": contents, "masklet": __version__}

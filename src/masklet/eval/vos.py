@@ -30,6 +30,7 @@ from masklet.eval.running import (
 )
 from masklet.eval.scoring import ObjectScores, counted_frames, counted_objects, score_clip
 from masklet.eval.truth import WHOLE, IndexClip, stamp_of
+from masklet.io.frames import open_frames
 from masklet.io.output import make_folder
 from masklet.io.palette import write_index_png
 from masklet.tracking.policy import TrackingPolicy, unusual
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from masklet.eval.truth import AnnotatedClip
+    from masklet.io.frame_source import FrameSource
+    from masklet.io.images import ValueRange
     from masklet.types import FrameMasks
 
 NUM_STRETCHES = 20
@@ -60,11 +63,12 @@ class MaskScores(Measure):
     """Masks that are there already against the truth. Measures one clip a call.
 
     predicted: a folder with one for each clip, in it PNGs as the truth has them; of a single clip these may be directly
-    in it.
+    in it; value_range: of the pictures, which are only shown.
     """
 
     truth: Dataset
     predicted: Path
+    value_range: ValueRange | None = None
 
     def check(self) -> None:
         """Raise `InputError` where there is no folder of masks."""
@@ -144,7 +148,7 @@ class VosRun(ModelMeasure):
     @property
     def scores(self) -> MaskScores:
         """The measure of the masks that this run writes."""
-        return MaskScores(self.data, self.out / PREDICTION_FOLDER)
+        return MaskScores(self.data, self.out / PREDICTION_FOLDER, self.model.value_range)
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Track one clip and score it."""
@@ -158,7 +162,8 @@ class VosRun(ModelMeasure):
         make_folder(partial)
         with self.model.loaded() as model:
             seen = [object_id for object_id in objects if clip.is_ever_seen(object_id)]
-            track_clip(model, clip, seen, self.prompt, partial, layered=self.data.layout == "sav")
+            frames = open_frames(clip.pictures, value_range=self.model.value_range)
+            track_clip(model, frames, clip, seen, self.prompt, partial, layered=self.data.layout == "sav")
         try:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -171,7 +176,14 @@ class VosRun(ModelMeasure):
 
 
 def track_clip(
-    model: Any, clip: AnnotatedClip, object_ids: Sequence[int], prompt: str, folder: Path, *, layered: bool
+    model: Any,
+    pictures: FrameSource,
+    clip: AnnotatedClip,
+    object_ids: Sequence[int],
+    prompt: str,
+    folder: Path,
+    *,
+    layered: bool,
 ) -> None:
     """Track objects of a clip, each from its first frame on, and write the masks.
 
@@ -181,7 +193,7 @@ def track_clip(
     """
     from masklet.predict.video import VideoSession
 
-    session = VideoSession(model, clip.pictures, keep="window", policy=POLICY)
+    session = VideoSession(model, pictures, keep="window", policy=POLICY)
     frames = set(range(len(clip.names)))
     for object_id in object_ids:
         first = clip.first_frame(object_id)

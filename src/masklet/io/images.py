@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,11 +34,15 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What videos end in, to tell them from pictures and from names with a dot; any other file is tried as one, too."""
 
+TIFF_SUFFIXES = frozenset((".tif", ".tiff"))
+
 _PAGED = ("TIFF", "PNG", "WEBP")
 """Formats whose pages are pictures in their own right: a JPEG's may be previews, and a GIF is read as a video."""
 
-_PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 284, 258
+_PLANAR_CONFIGURATION, _BITS_PER_SAMPLE, _DESCRIPTION = 284, 258, 270
 """Tags of TIFF."""
+_IMAGEJ_AXIS, _OME_AXIS = r"^(channels|slices|frames)=(\d+)", r'\bSize([CZT])="(\d+)"'
+"""What ImageJ and OME write into the description of a stack that has several kinds of pages."""
 
 _NEARLY_BLACK = 4096
 """Values of 16 bits below this are the whole range of a 12-bit camera."""
@@ -92,6 +97,7 @@ class Pages(Sequence["NDArray[np.uint8]"]):
         with _named_errors(self.path), Image.open(self.path) as image:
             if image.format in _PAGED and (number := getattr(image, "n_frames", 1)) > 1:
                 size = image.size
+                _check_axes(image, number, self.path)
                 image.seek(1)
                 self._number = number if image.size == size else 1
 
@@ -124,6 +130,19 @@ def _read_page(image: Image.Image, page: int, path: Path, value_range: ValueRang
     return _from_pil(ImageOps.exif_transpose(image), str(path), value_range)
 
 
+def _check_axes(image: Image.Image, number: int, path: Path) -> None:
+    """Raise `InputError` where the pages of a stack are not one frame after the other."""
+    description = str(getattr(image, "tag_v2", {}).get(_DESCRIPTION, ""))
+    named = [*re.findall(_IMAGEJ_AXIS, description, re.MULTILINE), *re.findall(_OME_AXIS, description)[:3]]
+    lengths = {{"C": "channels", "Z": "slices", "T": "frames"}.get(axis, axis): int(length) for axis, length in named}
+    channels, slices, frames = (lengths.get(axis, 1) for axis in ("channels", "slices", "frames"))
+    if channels * slices * frames == number and sum(length > 1 for length in (channels, slices, frames)) > 1:
+        raise InputError(
+            f"the {number} pages of {path} are {channels} channels of {slices} slices of {frames} frames in turn: save "
+            "one channel (and one slice, or a projection) as a stack of its own"
+        )
+
+
 def _is_planar_16_bit(image: Image.Image) -> bool:
     tags = getattr(image, "tag_v2", {})
     return bool(tags.get(_PLANAR_CONFIGURATION) == 2 and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8)
@@ -139,6 +158,11 @@ def _named_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            raise InputError(
+                f"cannot read {path} as a picture: it is damaged, or of a kind of TIFF that Pillow does not know, such "
+                "as floats of 64 bits; save it with 8 or 16 bits, or floats of 32"
+            ) from error
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"cannot read {path} as a picture: {error}") from error
         raise InputError(
@@ -207,7 +231,7 @@ def _to_bytes(array: NDArray[Any], top: int | None = None, value_range: ValueRan
         warnings.warn(
             "a 16-bit picture uses less than a sixteenth of its range, as from a 12-bit camera, and is seen as nearly "
             "black: stretch its values, by one factor for all frames of a clip, or, of files, let "
-            "masklet.open_frames(path, value_range=(0, 4095)) do so (--range 0,4095 in segment, track and everything)",
+            "masklet.open_frames(path, value_range=(0, 4095)) do so (--range 0,4095)",
             MaskletWarning,
             stacklevel=2,
         )
@@ -220,8 +244,7 @@ def _floats_to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:
     if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
         raise InputError(
             f"float pictures run from 0 to 1; got {low:g}..{high:g}: scale them (divide by 255), undo the "
-            "normalisation or, of files, let masklet.open_frames(path, value_range=(0, 255)) do so (--range 0,255 in "
-            "segment, track and everything)"
+            "normalisation or, of files, let masklet.open_frames(path, value_range=(0, 255)) do so (--range 0,255)"
         )
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 

@@ -77,6 +77,18 @@ def place_prompt(
     return PlacedPrompt(frame, object_id, prompt)
 
 
+def place_masks(frame: int, path: str | os.PathLike[str]) -> list[PlacedPrompt]:
+    """A prompt for each object of a mask's file: by their numbers where it is an index mask of several, else object 1.
+
+    Raises as `read_mask` does.
+    """
+    values = _index_values(Path(path))
+    numbers = [] if values is None else np.unique(values[values > 0]).tolist()
+    if values is None or len(numbers) < 2:
+        return [place_prompt(frame, 1, mask=path)]
+    return [PlacedPrompt(frame, number, Prompt.of(mask=values == number)) for number in numbers]
+
+
 def read_mask(path: str | os.PathLike[str], object_id: int) -> NDArray[np.bool_]:
     """Read one object's mask [H, W] from a picture.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ from masklet.data.synthetic import Actors, Assemblies, CutOuts, Disguises, Glyph
 from masklet.data.synthetic.motion import MotionRange
 from masklet.data.synthetic.sprites import MovingSource, SpriteSource
 from masklet.data.transforms import Augmentation
-from masklet.errors import InputError, MaskletError
+from masklet.errors import InputError, MaskletError, format_warning
 from masklet.train.recipe import Part, Recipe, Source, Stage, Synthetic
 
 CACHE_SCALE = 2
@@ -99,6 +100,8 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
         folder = Path(source.path).resolve()
         # Two folders may have one name, and an annotation file pictures in two places.
         place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+        if source.value_range is not None:
+            place += f" {source.value_range}"
         dataset = _pack(dataset, folder, place, cache, side)
     return Merged(dataset, source.merge) if source.merge else dataset
 
@@ -131,13 +134,19 @@ class _Packing:
 
 def open_bare(source: Source) -> ClipDataset:
     """The data set of a source as it lies on disk."""
-    return open_dataset(source.path, images=source.images, max_stride=source.max_stride, kinds=source.kinds)
+    return open_dataset(
+        source.path,
+        images=source.images,
+        max_stride=source.max_stride,
+        kinds=source.kinds,
+        value_range=source.value_range,
+    )
 
 
-def check_sources(recipe: Recipe) -> None:
+def check_sources(recipe: Recipe) -> dict[Source, ClipDataset]:
     """Open every source of a recipe, and compare the sizes of pictures and masks that lie beside each other.
 
-    Raises `InputError` naming the file or folder that cannot be used.
+    Returns what was opened, each once. Raises `InputError` naming the file or folder that cannot be used.
     """
     opened: dict[Source, ClipDataset] = {}
     scenery: set[str] = set()
@@ -180,6 +189,7 @@ def check_sources(recipe: Recipe) -> None:
                 Glyphs(source.font)
     for path in sorted(scenery):
         PictureFolder(path)
+    return opened
 
 
 def open_synthetic(source: Synthetic, size: int, cache: Path, side: int) -> SyntheticClips:
@@ -262,5 +272,6 @@ class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):
 def _start(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a run: the first one ends the others
         signal.signal(number, signal.SIG_IGN)
+    warnings.formatwarning = format_warning
     torch.set_num_threads(1)
     start_worker(worker)

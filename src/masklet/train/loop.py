@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from masklet.checkpoints import choose_device, save
+from masklet.data.clips import holds_stills
 from masklet.errors import DivergedError, InputError, MaskletError, OutputError
 from masklet.io.output import make_folder, undivided
 from masklet.io.processes import num_cores
@@ -140,12 +141,14 @@ class Run:
         read while it trains; before, only the sizes of pictures with masks beside them. Raises `OutputError` where the
         folder cannot be written.
         """
-        check_sources(recipe)
+        opened = check_sources(recipe)
         if (Path(folder) / "state.pt").exists():
             raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
         run = Run(recipe, folder, pace, device)
         if run.rank == 0:
             save_recipe(recipe, make_folder(folder) / "recipe.json")
+            for source, dataset in opened.items():
+                print(f"{source.path}: {len(dataset)} {'picture' if holds_stills(dataset) else 'clip'}{'s' * (len(dataset) != 1)}", flush=True)
         run.save_state()
         return run
 
@@ -341,6 +344,12 @@ class Run:
         self._processes = state.get("processes", self.world_size)
         self.blended = state["blended"]
         self.step = state["step"]
+        if self.step > self.recipe.num_steps:
+            raise InputError(
+                f"{self.folder} was trained for {self.step} steps, and its recipe.json now says "
+                f"{self.recipe.num_steps}: to go on, say more; for the model as it is, masklet train export "
+                f"{self.folder} model.safetensors"
+            )
         load_weights(self.model, state["model"], self.folder)
         self._load_optimiser(state["optimiser"])
         if self.average and state["average"]:

@@ -41,7 +41,7 @@ class Source:
     path: where they lie, in any layout that `masklet.data.layouts.open_dataset` knows; weight: how often a clip is
     drawn from here, relative to the other sources; merge: the probability with which all objects are taken as one;
     cached: shrink stills and pack them in the run's folder first, which makes them much quicker to read (clips stay as
-    they are); images, max_stride, kinds: as `open_dataset` takes them.
+    they are); images, max_stride, kinds, value_range: as `open_dataset` takes them.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Source:
     images: str | None = None
     max_stride: int = 1
     kinds: tuple[Kind, ...] = ("manual", "auto")
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _check_counts(self, "max_stride")

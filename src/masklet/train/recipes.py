@@ -37,6 +37,7 @@ def finetune(
     max_stride: int = 4,
     precision: Precision | None = None,
     held_out: str | os.PathLike[str] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
 
@@ -49,7 +50,8 @@ def finetune(
     packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
     for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows), and float32 with
     `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25: stills by a box
-    and by a click on each object, clips by the mask on the first frame; `images` is good for both.
+    and by a click on each object, clips by the mask on the first frame; `images` is good for both;
+    value_range: the values that are black and white in pictures of 12 or 16 bits, those that are held out too.
     Raises `InputError` for data that cannot be opened.
     """
     model = config_of(start)
@@ -68,7 +70,7 @@ def finetune(
     if small and frames == 1:  # a box says most of what a small model needs to be told
         annotator = replace(annotator, mask_share=0.0, box_share=0.8, box_jitter=0.05)
     pictures = None if images is None else os.fspath(images)
-    source = Source(os.fspath(data), images=pictures, max_stride=max_stride)
+    source = Source(os.fspath(data), images=pictures, max_stride=max_stride, value_range=value_range)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
     drawn = steps * accumulate * clips
     packed = frames == 1 and not model.close_look and len(open_bare(source)) <= drawn

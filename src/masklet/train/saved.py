@@ -57,7 +57,10 @@ def read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"step", "model", "optimiser", "average"} - set(state)
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, UnpicklingError) as error:
-        raise InputError(f"{path} is damaged, or no state of a run ({type(error).__name__})") from error
+        raise InputError(
+            f"{path} is damaged, or no state of a run ({type(error).__name__}): begin another run, from a model that "
+            f"this one left if there is one (--from {folder / 'model.safetensors'})"
+        ) from error
     if missing:
         raise InputError(f"{path} is no state of a run: it lacks {', '.join(sorted(missing))}")
     state["blended"] = _blended(recipe, state, folder)

@@ -15,6 +15,7 @@ from masklet.data.layouts.painting import Masklet, is_visible, paint_in_turn, pa
 from masklet.data.reading import read_frames, turned
 from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Frame, ObjectMask
+from masklet.io.images import ValueRange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class AnnotatedPictures:
     """The pictures and clips of `annotations`, those without any object left out.
 
     images: the folder that their file names start from; identity: whether an object id means the same object in all
-    frames of a clip (else every frame is a still of its own); max_stride: see `choose_frames`.
+    frames of a clip (else every frame is a still of its own); max_stride: see `choose_frames`; name: of the
+    annotations; value_range: of the pictures, see `read_image`.
     Crowds, whose members are not told apart, are no objects. Raises `InputError` naming the first annotated picture
     that is not there, or where nothing is annotated.
     """
@@ -36,16 +38,19 @@ class AnnotatedPictures:
         *,
         identity: bool = True,
         max_stride: int = 1,
+        name: str = "",
+        value_range: ValueRange | None = None,
     ) -> None:
         self.images = Path(images)
         self.identity = identity
         self.max_stride = max_stride
+        self.value_range = value_range
         clips = list(annotations.clips.values()) if identity else []
         stills = annotations.stills if identity else annotations.frames
         entries = (tuple(map(_bare, entry)) for entry in (*clips, *((still,) for still in stills)))
         self.entries = [entry for entry in entries if any(frame.masks for frame in entry)]
         if not self.entries:
-            raise InputError(f"the annotations of {self.images} hold no objects")
+            raise InputError(f"the annotations {name or f'of {self.images}'} hold no objects")
         for entry in self.entries:
             for frame in entry:
                 if find_picture(self.images, frame) is None:
@@ -103,7 +108,7 @@ class AnnotatedPictures:
     def _read(self, chosen: list[Frame]) -> NDArray[np.uint8]:
         """The pictures [t H W 3] of annotated frames."""
         paths = [self._path(frame) for frame in chosen]
-        frames = read_frames(paths)
+        frames = read_frames(paths, self.value_range)
         for path, frame in zip(paths, chosen, strict=True):
             if tuple(frame.size) != frames.shape[1:3]:
                 raise InputError(

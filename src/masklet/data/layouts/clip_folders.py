@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.clips import Clip, choose_shown_frames
-from masklet.data.layouts.pairs import MASK_SUFFIXES, files_by_stem
+from masklet.data.layouts.pairs import OWN_MASK_SUFFIXES, files_by_stem
 from masklet.data.reading import read_frames, read_index_masks, shows_object
 from masklet.errors import InputError
 from masklet.io.davis import FRAME_FOLDER, MASK_FOLDER, clip_root, read_clip_list
-from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.images import IMAGE_SUFFIXES, ValueRange
 from masklet.io.natural import natural_key
 from masklet.types import Size
 
@@ -24,10 +24,10 @@ TRAIN_LISTS = tuple(
 class ClipFolders:
     """Clips as folders of pictures, with index masks for all or some frames (YouTube-VOS: every fifth).
 
-    root: the folder that holds `JPEGImages` and `Annotations`; max_stride: see `choose_frames`, in
-    annotated frames; train_lists: where there is one of `TRAIN_LISTS`, open only the clips that it names. Raises
-    `InputError` naming the mask without its picture, the clip without masks, the line of the list whose clip is not
-    there, or the folder that holds no clips.
+    root: the folder that holds `JPEGImages` and `Annotations`; max_stride: see `choose_frames`, in annotated frames;
+    train_lists: where there is one of `TRAIN_LISTS`, open only the clips that it names; value_range: of the pictures,
+    see `read_image`. Raises `InputError` naming the mask without its picture, the clip without masks, the line of the
+    list whose clip is not there, or the folder that holds no clips.
     """
 
     def __init__(
@@ -36,8 +36,10 @@ class ClipFolders:
         *,
         max_stride: int = 1,
         train_lists: bool = True,
+        value_range: ValueRange | None = None,
     ) -> None:
         self.root = Path(root)
+        self.value_range = value_range
         self.max_stride = max_stride
         self.clips = find_clips(self.root, train_lists=train_lists)
 
@@ -60,7 +62,7 @@ class ClipFolders:
             lambda number: shows_object(paths[number], paths),
             max_stride=self.max_stride,
         )
-        frames = read_frames([pairs[number][0] for number in chosen])
+        frames = read_frames([pairs[number][0] for number in chosen], self.value_range)
         size = Size(*frames.shape[1:3])
         masks = read_index_masks([paths[number] for number in chosen], size, clip=paths)
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
@@ -98,9 +100,9 @@ def _listed_clips(train_list: Path, frame_root: Path) -> list[Path]:
 
 def _find_pairs(frame_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
     pictures = files_by_stem(frame_folder, IMAGE_SUFFIXES)
-    masks = files_by_stem(mask_folder, MASK_SUFFIXES) if mask_folder.is_dir() else {}
+    masks = files_by_stem(mask_folder, OWN_MASK_SUFFIXES) if mask_folder.is_dir() else {}
     if not masks:
-        raise InputError(f"the clip {frame_folder} has no masks: looked for PNG files in {mask_folder}")
+        raise InputError(f"the clip {frame_folder} has no masks: looked for PNG and TIFF files in {mask_folder}")
     lonely = sorted(masks.keys() - pictures.keys())
     if lonely:
         raise InputError(f"{masks[lonely[0]]} has no picture {frame_folder / lonely[0]}.jpg")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +19,7 @@ from masklet.io.annotations import Annotations, Frame
 from masklet.io.documents import read_json
 from masklet.io.files import walk_files
 from masklet.io.formats import coco, read_annotations, recognise, yolo
-from masklet.io.images import IMAGE_SUFFIXES
+from masklet.io.images import IMAGE_SUFFIXES, ValueRange
 from masklet.io.sav import Kind
 
 LOOKED_FOR = (
@@ -35,6 +35,9 @@ TRAIN_FOLDER, OTHER_FOLDERS = "train", frozenset(("val", "valid", "validation", 
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
 """Of the file by which YOLO tools know a data set; what it says of folders is not read."""
 
+DIGITS = "0123456789"
+"""Of the year in names such as train2017."""
+
 NUM_SOUGHT = 100
 """A folder holds the pictures of an annotation file if one of so many is there."""
 
@@ -49,13 +52,15 @@ def open_dataset(
     max_stride: int = 1,
     kinds: Collection[Kind] = ("manual", "auto"),
     train_lists: bool = True,
+    value_range: ValueRange | None = None,
 ) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
     path: a folder, a COCO, YouTube-VIS or LabelMe JSON file, or a YAML file in the folder of YOLO data; images: where
     the pictures of annotation files lie, if not beside them; max_stride: frames of clips are drawn up to so many
     annotated frames apart; kinds: of SA-V's annotations; train_lists: of DAVIS open only what its list of training
-    clips names, if it has one, and of YOLO, and of COCO files in several folders, only the folder `train`.
+    clips names, if it has one, and of YOLO, and of COCO files in several folders, only the folder `train`; value_range:
+    the values that are black and white in pictures of 12 or 16 bits, see `masklet.io.images.read_image`.
 
     Raises `InputError`, which says what was looked for, for any other layout, and names the file that is missing or
     damaged.
@@ -66,8 +71,10 @@ def open_dataset(
     if path.suffix.lower() in YAML_SUFFIXES:
         path = path.parent
     if path.is_file():
-        return _open_annotations(path, images, max_stride)
-    dataset = _open_folder(path, images, max_stride, kinds, train_lists)
+        return _open_annotations(path, images, max_stride, value_range)
+    dataset = _open_folder(path, images, max_stride, kinds, train_lists, value_range)
+    if value_range is not None and not isinstance(dataset, AnnotatedPictures | ClipFolders | PairFolder):
+        raise InputError(f"{path} holds 8-bit pictures or videos; leave out the range of values (--range)")
     if images is not None and not isinstance(dataset, AnnotatedPictures):
         raise InputError(
             f"{path} is no annotation file, nor a folder of them: its pictures lie beside their masks, not in "
@@ -77,38 +84,48 @@ def open_dataset(
 
 
 def _open_folder(
-    path: Path, images: str | Path | None, max_stride: int, kinds: Collection[Kind], train_lists: bool
+    path: Path,
+    images: str | Path | None,
+    max_stride: int,
+    kinds: Collection[Kind],
+    train_lists: bool,
+    value_range: ValueRange | None,
 ) -> ClipDataset:
     if _is_clip_folders(path):
-        return ClipFolders(path, max_stride=max_stride, train_lists=train_lists)
+        return ClipFolders(path, max_stride=max_stride, train_lists=train_lists, value_range=value_range)
     if _is_sav(path):
         return SavFolder(path, kinds=kinds, max_stride=max_stride)
     if _is_sa1b(path):
         return Sa1bFolder(path)
     if _is_pairs(path):
-        return PairFolder(path)
+        return PairFolder(path, value_range=value_range)
     documents = _documents(path)
     if (path / "labels").is_dir() or yolo.recognise(path, None):
-        return _open_annotations(path, images, max_stride, only_train=train_lists)
+        return _open_annotations(path, images, max_stride, value_range, only_train=train_lists)
     if _beside_pictures(documents):
-        return _open_annotations(path, images, max_stride)
+        return _open_annotations(path, images, max_stride, value_range)
     if len(documents) > 1:
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
-        return _open_annotations(documents[0], images, max_stride)
+        return _open_annotations(documents[0], images, max_stride, value_range)
     split = _documents(path / TRAIN_FOLDER) if train_lists else []
     if len(split) == 1:
-        return _open_annotations(split[0], images, max_stride)
+        return _open_annotations(split[0], images, max_stride, value_range)
     labels = Path(*("labels" if part == "images" else part for part in path.parts))
     if labels != path and labels.is_dir():
-        return _open_annotations(labels, images, max_stride)
+        return _open_annotations(labels, images, max_stride, value_range)
     if any(is_artwork(file) for file in walk_files(path, ".png")):
         return ArtworkFolder(path)
     raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
 
 
 def _open_annotations(
-    path: Path, images: str | Path | None, max_stride: int, *, only_train: bool = False
+    path: Path,
+    images: str | Path | None,
+    max_stride: int,
+    value_range: ValueRange | None,
+    *,
+    only_train: bool = False,
 ) -> AnnotatedPictures:
     format = recognise(path)
     annotations = read_annotations(path, format, images)
@@ -126,7 +143,14 @@ def _open_annotations(
     for place in places:
         if any(find_picture(place, frame) for frame in sought):
             identity = format in FORMATS_WITH_IDENTITY
-            return AnnotatedPictures(annotations, place, identity=identity, max_stride=max_stride)
+            return AnnotatedPictures(
+                annotations,
+                place,
+                identity=identity,
+                max_stride=max_stride,
+                name=str(path),
+                value_range=value_range,
+            )
     missing = sought[0].path if sought else "(none annotated)"
     raise InputError(
         f"the picture {missing} of {path} is not in {', '.join(map(str, places))}; "
@@ -136,15 +160,21 @@ def _open_annotations(
 
 def _to_train_on(annotations: Annotations) -> Annotations:
     """Of data in folders `train` and `val`, `valid` or `test`, what is in `train`."""
-
-    def split(frame: Frame) -> str:
-        return frame.path.partition("/")[0].rstrip("0123456789")  # such as train2017
-
-    folders = {split(frame) for frame in annotations.frames}
-    if TRAIN_FOLDER not in folders or not folders & OTHER_FOLDERS:
+    if not split_folders(annotations.frames):
         return annotations
-    kept = (frame for frame in annotations.frames if split(frame) == TRAIN_FOLDER)
+    kept = (frame for frame in annotations.frames if _split(frame).rstrip(DIGITS) == TRAIN_FOLDER)
     return Annotations(tuple(kept), annotations.categories)
+
+
+def split_folders(frames: Iterable[Frame]) -> list[str]:
+    """The folders that a data set is split into, if one is for training and others are not."""
+    folders = sorted({_split(frame) for frame in frames})
+    kinds = {folder.rstrip(DIGITS) for folder in folders}
+    return folders if TRAIN_FOLDER in kinds and kinds & OTHER_FOLDERS else []
+
+
+def _split(frame: Frame) -> str:
+    return frame.path.partition("/")[0]
 
 
 def _documents(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from masklet.data.clips import Clip
 from masklet.data.reading import read_index_mask
 from masklet.errors import InputError
 from masklet.io.formats.folders import size_as_shown
-from masklet.io.images import IMAGE_SUFFIXES, read_image
+from masklet.io.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, ValueRange, read_image
 from masklet.types import Size
 
 SPLIT_FOLDERS = ("images", "masks")
@@ -22,20 +22,24 @@ MOST_PROBLEMS = 5
 """Pairs that do not fit together are named up to so many."""
 
 MASK_SUFFIXES = frozenset((".png",))
-"""Files that count as index masks, whatever the case of their letters."""
+"""Files that count as index masks beside pictures, whatever the case of their letters."""
+OWN_MASK_SUFFIXES = MASK_SUFFIXES | TIFF_SUFFIXES
+"""And in folders of their own, where they cannot be taken for pictures."""
 
 
 class PairFolder:
     """Still pictures `NAME.jpg` (or another picture type), each with an index mask `NAME.png`.
 
-    folder: where both lie, or where its folders `images` and `masks` hold them. Raises `InputError` naming the picture
-    without a mask, the mask without a picture, or the folder that holds neither.
+    folder: where both lie, or where its folders `images` and `masks` hold them, as PNG or TIFF files there;
+    value_range: of the pictures, see `read_image`. Raises `InputError` naming the picture without a mask, the mask
+    without a picture, or the folder that holds neither.
     """
 
     only_stills = True
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, value_range: ValueRange | None = None) -> None:
         self.folder = Path(folder)
+        self.value_range = value_range
         self.pairs = find_pairs(self.folder)
 
     def __len__(self) -> int:
@@ -63,7 +67,7 @@ class PairFolder:
 
     def _read(self, index: int) -> Clip:
         picture_path, mask_path = self.pairs[index]
-        frame = read_image(picture_path)
+        frame = read_image(picture_path, self.value_range)
         mask = read_index_mask(mask_path, Size(*frame.shape[:2]))
         return Clip(frame[None], mask[None], str(picture_path))
 
@@ -89,7 +93,7 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Picture and mask paths in `folder`, by name. Raises `InputError` as `PairFolder` does."""
     if all((folder / name).is_dir() for name in SPLIT_FOLDERS):
         picture_folder, mask_folder = (folder / name for name in SPLIT_FOLDERS)
-        pictures, masks = files_by_stem(picture_folder, IMAGE_SUFFIXES), files_by_stem(mask_folder, MASK_SUFFIXES)
+        pictures, masks = files_by_stem(picture_folder, IMAGE_SUFFIXES), files_by_stem(mask_folder, OWN_MASK_SUFFIXES)
     else:
         picture_folder = mask_folder = folder
         pictures, masks = files_by_stem(folder, IMAGE_SUFFIXES - MASK_SUFFIXES), files_by_stem(folder, MASK_SUFFIXES)
@@ -100,7 +104,8 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     for stem in sorted(pictures.keys() ^ masks.keys()):
         if stem in pictures:
             other = next((path for path in mask_folder.glob(f"{glob.escape(stem)}.*") if path != pictures[stem]), None)
-            hint = "" if other is None else f": {other.name} is none, as masks are PNG files, which keep their values"
+            kinds = "PNG" if mask_folder == picture_folder else "PNG or TIFF"
+            hint = f": {other.name} is none, as masks are {kinds} files, which keep their values" if other else ""
             raise InputError(f"{pictures[stem]} has no mask {mask_folder / stem}.png{hint}")
         raise InputError(f"{masks[stem]} has no picture {picture_folder / stem}.jpg")
     return [(pictures[stem], masks[stem]) for stem in sorted(pictures)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations
 from masklet.io.documents import read_json
 from masklet.io.files import files_below, walk_files
@@ -86,19 +86,24 @@ def write_annotations(
     *,
     polygons: bool = False,
     source: str | Path | None = None,
+    replace: bool = True,
 ) -> tuple[str, ...]:
     """Write annotations as `format`, to a file (coco, ytvis) or a folder (the others).
 
     polygons: masks as outlines, in formats that hold either; source: the file or folder that they were read from, of
-    which nothing is to be written over. Returns what the format could not hold, a sentence each. Raises `InputError`
-    for an unknown format or content that it has no way to hold, `OutputError`.
+    which nothing is to be written over; replace: write over other files that are there already. Returns what the format
+    could not hold, a sentence each. Raises `InputError` for an unknown format or content that it has no way to hold,
+    `OutputError`.
     """
     module, path = _known(format), Path(path)
     if polygons and format not in OUTLINED:
         raise InputError(f"outlines instead of masks are an option of {' and '.join(OUTLINED)}; {format} has none")
+    targets = target_files(annotations, path, format)
     if source is not None:
         source = Path(source)
-        spare_files(walk_files(source, "") if source.is_dir() else [source], target_files(annotations, path, format))
+        spare_files(walk_files(source, "") if source.is_dir() else [source], targets)
+    if not replace and (there := next((target for target in targets if target.is_file()), None)):
+        raise OutputError(f"{there} is there already; name another place, or write over it (replace=True, --replace)")
     return tuple(module.write(annotations, path, polygons))
 
 
