@@ -148,7 +148,8 @@ class Run:
         if run.rank == 0:
             save_recipe(recipe, make_folder(folder) / "recipe.json")
             for source, dataset in opened.items():
-                print(f"{source.path}: {len(dataset)} {'picture' if holds_stills(dataset) else 'clip'}{'s' * (len(dataset) != 1)}", flush=True)
+                kind = "picture" if holds_stills(dataset) else "clip"
+                print(f"{source.path}: {len(dataset)} {kind}{'s' * (len(dataset) != 1)}", flush=True)
         run.save_state()
         return run
 
