@@ -144,7 +144,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         raise DeviceError(f"unknown device {str(device)!r}; there are cpu, cuda (or cuda:1, ...) and mps") from error
     try:
         return _tried(chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         message = f"device {str(device)!r} is not available here ({reason}); 'cpu' always is"
         raise DeviceError(message) from error
@@ -152,7 +152,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 def _tried(device: torch.device) -> torch.device:
     """The device, once it has computed something. Raises what PyTorch does where it cannot."""
-    torch.zeros(1, device=device).add_(1)
+    torch.zeros(1, device=device).add_(1).to(torch.bfloat16)  # as memories are kept, and macOS 13 cannot
     return device
 
 
