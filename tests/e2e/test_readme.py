@@ -46,7 +46,6 @@ class Camera:
         return (True, self.pictures.pop(0)) if self.pictures else (False, None)
 
 
-@pytest.mark.timeout(300)
 def test_readme_python_runs(folder, repository, capsys, monkeypatch):
     blocks = python_blocks(repository)
     assert len(blocks) >= 4

@@ -81,6 +81,7 @@ def test_the_best_model_is_kept_and_a_worse_one_does_not_replace_it(stills, othe
     examiner = Examiner(recipe.held_out, recipe, tmp_path)
     best = tmp_path / "best.safetensors"
     kept = []
+    capsys.readouterr()
     model = run.result()
     for step in range(4):
         torch.nn.init.constant_(model.no_obj_ptr, step)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from masklet.cli.model_options import Device, ImageSize, Model, Precision
 from masklet.cli.prompt_options import Range, parse_range
-
-if TYPE_CHECKING:
-    from masklet.eval.running import ModelChoice
 
 app = typer.Typer(no_args_is_help=True, help="Measure segmentation and tracking by the benchmarks' protocols.")
 
@@ -157,7 +154,7 @@ def image(
 
 def _choice(
     model: str, image_size: int | None, device: str | None, precision: str | None, value_range: str | None
-) -> ModelChoice:
+) -> Any:
     from masklet.eval.running import ModelChoice
 
     return ModelChoice(model, image_size, device, precision, parse_range(value_range))

@@ -145,10 +145,10 @@ def _recent_frame(frame: int, distance: int, reverse: bool, stride: int) -> int:
 
 def gather(model: Network, history: History, plan: RecallPlan) -> MemoryTokens:
     """The memories of a plan as tokens, on the model's device and in its dtype; differentiable. The plan has maps."""
-    # They travel together, and as small as they are kept, where that is not on the model's device.
-    memories = torch.stack([recalled(history[frame].memory, frame) for frame, _ in plan.maps])
-    memories = memories.to(model.device).to(model.dtype)
-    batch, width, map_height, map_width = memories.shape[1:]
+    kept = [recalled(history[frame].memory, frame) for frame, _ in plan.maps]
+    # Where they are kept elsewhere they travel as small as they are, and become larger here.
+    memories = [memory.to(model.device).to(model.dtype) for memory in kept]
+    batch, width, map_height, map_width = memories[0].shape
     tokens = [to_tokens(memory) for memory in memories]
     positions = [model.memory_positions(map_height, map_width, [slot for _, slot in plan.maps])]
     num_pointer_tokens = 0
