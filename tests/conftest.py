@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Before torch is imported anywhere: one thread in each of several test processes, every core where there is only one.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("masklet", deadline=None)
+settings.load_profile("masklet")
 
 # A shell hands Ctrl-C down as ignored to what it runs in the background; tests of Ctrl-C need it back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -49,9 +48,11 @@ def scene(frame: int, late: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return picture, index
 
 
-def write_clip(root: Path, name: str, *, late: int = 0, masks: range = range(NUM_FRAMES)) -> None:
+def write_clip(
+    root: Path, name: str, *, late: int = 0, masks: range = range(NUM_FRAMES), num_frames: int = NUM_FRAMES
+) -> None:
     """A clip in the layout of DAVIS, with masks on some frames."""
-    for frame in range(NUM_FRAMES):
+    for frame in range(num_frames):
         picture, index = scene(frame, late)
         for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
             path = root / folder / name / f"{frame:05d}.{suffix}"
@@ -142,14 +143,18 @@ def test_two_processes_and_a_broken_run_give_the_same_figures(davis, model, tmp_
     assert (tmp_path / "broken/items/alpha.json").stat().st_mtime_ns == kept, "done work must not be done again"
 
 
-def test_killed_half_way_and_started_again(davis, model, tmp_path):
-    arguments = ["eval", "vos", "--data", str(davis), "--model", model, "--quiet", "--processes", "1"]
+def test_killed_half_way_and_started_again(model, tmp_path):
+    data = tmp_path / "davis"
+    write_clip(data, "alpha")
+    write_clip(data, "beta", num_frames=60)
+    arguments = ["eval", "vos", "--data", str(data), "--model", model, "--quiet", "--processes", "1"]
     killed = subprocess.Popen([*COMMAND, *arguments, "--out", str(tmp_path / "killed")], env=dict(os.environ))
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob("items/*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
     killed.wait()
+    assert list((tmp_path / "killed").glob("items/*.json"))
     assert not (tmp_path / "killed/report.json").exists()
     assert run(*arguments[1:], "--out", tmp_path / "killed") == 0
     assert run(*arguments[1:], "--out", tmp_path / "whole") == 0

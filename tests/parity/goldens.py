@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "golden"
@@ -41,7 +42,9 @@ class Golden:
 
 
 def load_golden(name: str) -> Golden:
-    """The case of that name."""
+    """The case of that name. Skips the test where there are none, as in the sdist."""
+    if not FOLDER.is_dir():
+        pytest.skip(f"no official answers at {FOLDER}; they are in the repository only")
     asked = json.loads((FOLDER / f"{name}.json").read_text())
     answers: dict[str, NDArray[Any]] = {}
     for part in sorted(FOLDER.glob(f"{name}.npz")) + sorted(FOLDER.glob(f"{name}.part*.npz")):

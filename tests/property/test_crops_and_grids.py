@@ -8,14 +8,15 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from colour_network import ColourNetwork, Thing, paint
 from masklet.ops.boxes import box_iou, mask_boxes
 from masklet.ops.crops import EDGE_TOLERANCE, Crop, crop_windows, point_grid, touches_cut
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.mask_finder import MaskFinder, stability_scores
-from tiny import tiny_model
 
 SIDES = st.integers(1, 400)
 RATIOS = st.floats(0, 0.9)
+COLOURS = [(230, 40, 40), (40, 220, 60), (40, 60, 240), (230, 220, 40)]
 
 
 @given(SIDES, SIDES, st.integers(0, 3), RATIOS)
@@ -77,23 +78,35 @@ def test_stability_is_the_iou_of_a_mask_cut_high_and_low(seed: int, threshold: f
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model()
+    return ColourNetwork()
 
 
-@settings(max_examples=8, deadline=None)
+def in_corners(size: tuple[int, int], margins: list[int], side: int) -> list[Thing]:
+    """A square of a colour of its own in each of the first corners, so far from the edges of the picture."""
+    things = []
+    for corner, (margin, colour) in enumerate(zip(margins, COLOURS)):
+        y, x = (edge - margin - side if far else margin for edge, far in zip(size, divmod(corner, 2)))
+        things.append((x, y, x + side, y + side, colour))
+    return things
+
+
+@settings(max_examples=8)
 @given(
-    seed=st.integers(0, 2**16),
-    size=st.tuples(st.integers(30, 90), st.integers(30, 90)),
+    size=st.tuples(st.integers(180, 220), st.integers(180, 220)),
+    margins=st.lists(st.integers(2, 10), min_size=2, max_size=4),
+    side=st.integers(40, 52),
     layers=st.integers(0, 1),
     overlap=st.sampled_from([0.3, 0.7]),
     stability=st.sampled_from([0.0, 0.5]),
     refine=st.booleans(),
 )
-def test_what_is_found_is_sound_and_not_said_twice(model, seed, size, layers, overlap, stability, refine) -> None:
-    picture = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+@example(size=(180, 210), margins=[4, 8, 6], side=48, layers=1, overlap=0.7, stability=0.5, refine=True)
+def test_what_is_found_is_sound_and_not_said_twice(
+    model, size, margins, side, layers, overlap, stability, refine
+) -> None:
     options = EverythingOptions(
-        points_per_side=4,
-        points_per_batch=5,
+        points_per_side=6,
+        points_per_batch=20,
         pred_iou_thresh=0,
         stability_score_thresh=stability,
         box_nms_thresh=overlap,
@@ -101,7 +114,8 @@ def test_what_is_found_is_sound_and_not_said_twice(model, seed, size, layers, ov
         crop_n_layers=layers,
         use_m2m=refine,
     )
-    found = MaskFinder(model, options).find(picture)
+    things = in_corners(size, margins, side)
+    found = MaskFinder(model, options).find(paint(things, *size))
     for mask in found:
         pixels = mask.mask
         assert pixels.shape == size
@@ -112,12 +126,19 @@ def test_what_is_found_is_sound_and_not_said_twice(model, seed, size, layers, ov
         outside = pixels.copy()
         outside[mask.crop.window] = False
         assert not outside.any()
-    boxes = np.array([mask.box for mask in found], np.float32).reshape(-1, 4) - (0, 0, 1, 1)
-    among = box_iou(boxes, boxes)[~np.eye(len(found), dtype=bool)]
+    boxes = np.array([mask.box for mask in found], np.float32).reshape(-1, 4)
+    between_centres = boxes - (0, 0, 1, 1)
+    among = box_iou(between_centres, between_centres)[~np.eye(len(found), dtype=bool)]
     assert (among <= overlap).all()
-    if layers:  # finer crops first
-        areas = [mask.crop.size[0] * mask.crop.size[1] for mask in found]
-        assert areas == sorted(areas)
+    for x0, y0, x1, y1, _ in things:
+        overlaps = box_iou(np.array([x0, y0, x1, y1]), boxes)[0]
+        showing = [mask for mask, overlap in zip(found, overlaps) if overlap > 0.5]
+        assert layers in {mask.crop.layer for mask in showing}, "what two crops hold is taken from the finer one"
+        for mask in showing:
+            assert np.abs(np.array(mask.point) - ((x0 + x1) / 2, (y0 + y1) / 2)).max() < side
+    areas = [mask.crop.size[0] * mask.crop.size[1] for mask in found]
+    assert areas == sorted(areas), "finer crops first"
+    assert areas[-1] == size[0] * size[1], "the ground is whole on the picture alone"
     for crop in {mask.crop for mask in found}:
         ious = [mask.iou for mask in found if mask.crop == crop]
         assert ious == sorted(ious, reverse=True)

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -52,7 +52,6 @@ def test_a_jittered_box_overlaps_the_tight_one(mask, seed, jitter):
     assert (np.abs(jittered - tight) <= reach + 1e-4).all()
 
 
-@settings(deadline=None)
 @given(st.integers(20, 90), st.integers(20, 90), SEEDS)
 @example(67, 48, 1555204781)
 def test_a_picture_equal_to_its_mask_stays_equal_to_it(height, width, seed):
@@ -100,7 +99,6 @@ def test_frames_chosen_exist_and_follow_each_other(available, num_frames, max_st
         assert len(set(chosen)) == num_frames
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(8), st.just(8)), elements=st.integers(0, 5)),
     st.integers(1, 7),
@@ -121,7 +119,6 @@ def test_rows_of_a_batch_are_objects_of_the_first_frame(masks, num_objects, repe
     assert not batch.masks[0][~batch.valid[0]].any()
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_colours_of_any_jitter_leave_shape_and_type(seed):
     generator = np.random.default_rng(seed)

@@ -65,7 +65,7 @@ def damaged(document: object, path: tuple, junk: object, drop: bool) -> object:
 
 
 @pytest.mark.parametrize("format", DOCUMENTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damage_is_an_error_of_ours(format, data):
     document = DOCUMENTS[format]

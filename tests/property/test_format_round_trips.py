@@ -88,7 +88,7 @@ def pixels(given: Annotations) -> dict[tuple[str, int], tuple]:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations())
 def test_coco_holds_everything(before):
     after, lost = there_and_back(before, "coco")
@@ -97,7 +97,7 @@ def test_coco_holds_everything(before):
     assert tuple(replace(frame, number=None) for frame in after.frames) == before.frames
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations())
 def test_coco_polygons_fill_the_same_pixels(before):
     after, lost = there_and_back(before, "coco", polygons=True)
@@ -105,7 +105,7 @@ def test_coco_polygons_fill_the_same_pixels(before):
     assert pixels(after) == pixels(before)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(annotations())
 def test_pycocotools_reads_what_we_write_and_agrees_on_areas(before):
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def test_pycocotools_reads_what_we_write_and_agrees_on_areas(before):
             assert len(reader.getImgIds()) == len(before.frames)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations(stills=False, rich=False))
 def test_ytvis_holds_clips(before):
     after, lost = there_and_back(before, "ytvis")
@@ -128,7 +128,7 @@ def test_ytvis_holds_clips(before):
     assert list(after.clips) == list(before.clips)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations(clips=False))
 def test_ytvis_makes_clips_of_stills_and_says_so(before):
     after, lost = there_and_back(before, "ytvis")
@@ -143,7 +143,7 @@ def sorted_masks(given: Annotations) -> list[tuple[str, ObjectMask]]:
     return sorted(found, key=lambda item: (item[0], item[1].object_id))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations())
 def test_davis_holds_disjoint_masks_and_object_ids(before):
     disjoint = replace(before, frames=tuple(without_overlap(frame) for frame in before.frames))
@@ -171,7 +171,7 @@ def without_overlap(frame: Frame) -> Frame:
     return replace(frame, masks=tuple(kept))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations(stills=False, rich=False))
 def test_sav_holds_clips_with_overlaps(before):
     after, lost = there_and_back(before, "sav")
@@ -180,7 +180,7 @@ def test_sav_holds_clips_with_overlaps(before):
     assert {frame.path for frame in after.frames} == {frame.path for frame in before.frames}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations(), st.booleans())
 def test_labelme_holds_pixels_ids_and_names(before, polygons):
     after, lost = there_and_back(before, "labelme", polygons=polygons)
@@ -189,7 +189,7 @@ def test_labelme_holds_pixels_ids_and_names(before, polygons):
     assert {frame.path for frame in after.frames} == {frame.path for frame in before.frames}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(annotations())
 def test_yolo_holds_pixels_and_names(before):
     after, lost = there_and_back(before, "yolo")
@@ -210,7 +210,7 @@ def test_yolo_holds_pixels_and_names(before):
     assert [category.name for category in after.categories] == [category.name for category in before.categories]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_outlines_fill_exactly_their_mask(data):
     size = Size(data.draw(st.integers(1, 16)), data.draw(st.integers(1, 16)))
@@ -249,7 +249,7 @@ def test_fractional_polygons_survive(format):
     assert np.allclose(after.frames[0].masks[0].polygons, [outline], atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(annotations(rich=False))
 def test_masklets_hold_pixels_and_ids(before):
     after, lost = there_and_back(before, "masklets")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -164,6 +165,54 @@ def test_a_second_process_may_build_the_same_cache_meanwhile(pairs, tmp_path):
     cache = build_cache(pairs, tmp_path / "cache", 30, on_progress=interfere)
     assert [cache.clip(number, np.random.default_rng(0)).size for number in range(3)] == [(20, 30)] * 3
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["index.json", "pictures.bin"]
+
+
+def cut_short(folder):
+    data = (folder / "pictures.bin").read_bytes()
+    (folder / "pictures.bin").write_bytes(data[:-5])
+
+
+def without_an_index(folder):
+    (folder / "index.json").unlink()
+
+
+def with_two_pictures(folder):
+    index = json.loads((folder / "index.json").read_text())
+    index["entries"] = index["entries"][:2]
+    (folder / "index.json").write_text(json.dumps(index))
+    with open(folder / "pictures.bin", "r+b") as file:
+        file.truncate(index["entries"][-1][-1])
+
+
+def of_several_masks(folder):
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**index, "paintings": 4}))
+
+
+@pytest.mark.parametrize("spoil", [cut_short, without_an_index, with_two_pictures, of_several_masks])
+def test_a_cache_that_is_damaged_or_of_other_pictures_is_built_anew(pairs, tmp_path, spoil):
+    build_cache(pairs, tmp_path / "cache", 30)
+    spoil(tmp_path / "cache")
+    counts = []
+    cache = build_cache(pairs, tmp_path / "cache", 30, on_progress=lambda done, _: counts.append(done))
+    assert counts == [1, 2, 3]
+    assert (len(cache), cache.most_paintings) == (3, 1)
+    assert [cache.clip(number, np.random.default_rng(0)).size for number in range(3)] == [(20, 30)] * 3
+
+
+def test_a_cache_that_another_process_has_open_is_used_if_it_is_whole(pairs, tmp_path, monkeypatch):
+    """Windows refuses to replace its files."""
+    folder, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    build_cache(pairs, elsewhere, 30)
+
+    def finished_meanwhile(new, path):
+        shutil.copytree(elsewhere, folder, dirs_exist_ok=True)
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(os, "replace", finished_meanwhile)
+    assert len(build_cache(pairs, folder, 30)) == 3
+    with pytest.raises(OutputError, match="cannot write the cache .*in use"):
+        build_cache(pairs, folder, 20)
 
 
 def test_what_a_killed_process_left_half_packed_is_cleared_away(pairs, tmp_path):

@@ -70,6 +70,14 @@ def test_chosen_frames_are_evenly_spaced_and_at_times_reversed():
     assert {run[0] for run in runs} | {run[-1] for run in runs} == set(available)
 
 
+@pytest.mark.parametrize("num_frames", range(2, 7))
+def test_a_clip_that_is_long_enough_is_never_turned_round(num_frames):
+    for available in range(num_frames, 13):
+        for seed in range(20):
+            run = choose_frames(range(available), num_frames, np.random.default_rng(seed), max_stride=12)
+            assert len(set(np.diff(run).tolist())) == 1, (available, seed)
+
+
 def test_a_short_clip_is_played_to_and_fro():
     generator = np.random.default_rng(0)
     assert choose_frames([5, 6, 7], 6, generator, reverse_probability=0) == [5, 6, 7, 6, 5, 6]

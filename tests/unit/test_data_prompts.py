@@ -84,7 +84,7 @@ def test_a_jittered_box_stays_within_its_bounds():
     generator = np.random.default_rng(0)
     boxes = np.stack([jittered_box(mask, generator) for _ in range(500)])
     limit = BOX_JITTER_LIMIT * 60
-    assert (np.abs(boxes - (0, 5, 50, 35)) <= limit + 1e-4).all()
+    assert 0.95 * limit < np.abs(boxes - (0, 5, 50, 35)).max() <= limit + 1e-4
     assert boxes.min() >= 0
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert np.ptp(boxes[:, 1]) > limit  # it does move, both ways

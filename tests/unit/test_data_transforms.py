@@ -129,6 +129,26 @@ def test_a_crop_keeps_an_object_in_sight():
     assert not cropped(empty, np.random.default_rng(0)).masks.any()
 
 
+def test_where_no_crop_shows_enough_of_an_object_the_whole_picture_is_taken():
+    masks = np.zeros((1, 100, 100), np.uint8)
+    masks[0, :12, :12] = 1
+    clip = Clip(np.zeros((1, 100, 100, 3), np.uint8), masks, "corner")
+    cropped = Augmentation(64, crop=(0.2, 0.2), min_area=200)
+    shown = [cropped(clip, np.random.default_rng(seed)).masks for seed in range(20)]
+    large = [(mask == 1).sum() >= 200 for mask in shown]
+    whole = [np.array_equal(mask, squash(clip, 64).masks) for mask in shown]
+    assert any(large) and any(whole) and all(np.add(large, whole))
+
+
+def test_a_picture_with_padding_around_it_lies_anywhere_within():
+    padded = Augmentation(64, flip=0.0, crop=(1.3, 1.3))
+    matrices = [padded.draw_matrix(Size(90, 160), np.random.default_rng(seed)) for seed in range(50)]
+    corners = np.array([np.linalg.inv(matrix)[:2, 2] for matrix in matrices])
+    room = 64 - 64 / 1.3
+    assert corners.min() >= 0 and corners.max() <= room
+    assert (np.ptp(corners, axis=0) > 0.8 * room).all()
+
+
 def test_close_stills_show_one_object_large():
     """Either of the two discs, whole, at different scales and places."""
     close, still = Augmentation(64, close=1.0), discs(300, 500)

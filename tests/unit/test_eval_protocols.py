@@ -99,6 +99,29 @@ def test_online_goes_on_from_the_next_frame_below_the_threshold(annotator, perso
     assert annotator.scores()["j"] == [1] * NUM_FRAMES
 
 
+class Stubborn(Person):
+    """Wrong wherever it is asked, though on frames 0 and 1 less so."""
+
+    REACH = -1
+
+
+def test_no_frame_is_clicked_on_twice_however_wrong_it_stays(dataset):
+    offline, online = (SimulatedAnnotator(Stubborn(), dataset.clips[0], 1, num_clicks=3) for _ in range(2))
+    clicked: list[int | None] = [0]
+    for _ in range(NUM_FRAMES):
+        offline.annotate(clicked[-1], from_start=True)
+        clicked.append(offline.worst())
+    assert clicked == [0, 2, 3, 4, 5, 1, None]
+    online.annotate(0, from_start=False)
+    assert online.next_below(0.75, after=0) == 1
+
+
+def test_only_frames_from_the_object_s_first_on_count(dataset, person):
+    for frame in range(2):
+        write_index_png(dataset.root / "Annotations" / "clip" / f"{frame:05d}.png", np.zeros(SIZE, np.uint8))
+    assert SimulatedAnnotator(person, open_clips(dataset.root).clips[0], 1, num_clicks=3).frames == [2, 3, 4, 5]
+
+
 def test_clicking_stops_where_nothing_is_wrong(annotator, person):
     annotator.annotate(0, from_start=True)
     assert person.clicks == [(0, deepest_point(truth_at(0)), 1)], "one click was enough, the two others are not needed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -665,7 +666,8 @@ def test_what_is_read_is_not_written_over(tmp_path, format):
     annotations = Annotations((Frame("00000.jpg", SIZE, (mask,), "clip"),))
     path = tmp_path / "in.json" if format in ("coco", "ytvis") else tmp_path
     write_annotations(annotations, path, format)
-    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    if sys.platform != "win32":  # where links need a right of their own
+        (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(OutputError, match=r"is what is read; name another|labels would be mixed"):
         write_annotations(annotations, path, format, source=tmp_path)

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from masklet.errors import InputError, OutputError, PromptError
-from masklet.model.network import Network
-from masklet.predict.image import ImageEmbedding, ImagePredictor, encoder_fingerprint
+from masklet.model.network import FED_BACK_LIMIT, Network
+from masklet.predict.image import MAX_TOGETHER, ImageEmbedding, ImagePredictor, encoder_fingerprint
 from masklet.predict.stream import Stream
 from masklet.predict.video import VideoSession
 from masklet.types import Size
@@ -109,6 +109,18 @@ def test_a_batch_of_pictures_of_different_sizes_equals_one_by_one(predictor, pic
     assert predictor.embed_batch([]) == []
 
 
+def test_many_pictures_are_embedded_a_few_at_a_time_and_in_order(predictor):
+    pictures, together = tiny_clip(MAX_TOGETHER + 2, seed=3), []
+    hook = predictor.model.image_encoder.register_forward_pre_hook(lambda _, inputs: together.append(len(inputs[0])))
+    embedded = predictor.embed_batch(list(pictures))
+    hook.remove()
+    assert together == [MAX_TOGETHER, 2]
+    for one, image in zip(embedded, pictures, strict=True):
+        alone = predictor.embed(image)
+        for name, maps in vars(alone.features).items():
+            torch.testing.assert_close(vars(one.features)[name], maps, rtol=0, atol=1e-5)
+
+
 def test_an_embedding_that_is_kept_does_not_keep_its_batch(predictor, picture):
     alone, batch = predictor.embed(picture), predictor.embed_batch([picture] * 3)
     sizes = [one.features.stride4.untyped_storage().nbytes() for one in (alone, batch[1])]
@@ -185,6 +197,18 @@ def test_earlier_logits_change_the_answer(predictor, embedding):
         embedding, points=[[10, 20], [60, 40]], labels=[1, 0], mask_logits=first.low_res, multimask=False
     )
     assert not close(again, refined)
+
+
+@pytest.mark.parametrize("close_look", [False, True])
+def test_logits_for_further_prompts_are_clamped(picture, close_look):
+    model = tiny_model()
+    with torch.no_grad():
+        for layers in model.sam_mask_decoder.output_hypernetworks_mlps:
+            layers.layers[-1].weight.mul_(100)
+    predictor = ImagePredictor(model, close_look=close_look)
+    found = predictor.predict(predictor.embed(picture), box=[4, 10, 30, 30])
+    assert found.logits.max() > 2 * FED_BACK_LIMIT
+    assert found.low_res.abs().max() == FED_BACK_LIMIT
 
 
 def test_a_boolean_mask_of_the_pictures_size_is_a_prompt(predictor, embedding):

@@ -23,7 +23,7 @@ def test_round_trip_in_the_smaller_format_that_fits(tmp_path, top, mode, dtype) 
     index = np.array([[0, 1, top], [top, 0, 1]], dtype)
     write_index_png(tmp_path / "mask.png", index)
     with Image.open(tmp_path / "mask.png") as image:
-        assert image.mode == mode
+        assert image.mode in (mode, mode.removesuffix(";16")), "Pillow 10 opens 16 bits as I"
     np.testing.assert_array_equal(read_index_png(tmp_path / "mask.png"), index)
 
 

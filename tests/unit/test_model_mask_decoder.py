@@ -1,10 +1,10 @@
-"""The mask decoder's own attention for few keys, beside PyTorch's."""
+"""The mask decoder's own attention for few keys, beside PyTorch's, and how stable it takes masks to be."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from masklet.model.mask_decoder import attend_to_few
+from masklet.model.mask_decoder import attend_to_few, stability
 
 
 @pytest.mark.parametrize("num_keys", [1, 9])
@@ -17,3 +17,9 @@ def test_attention_to_few_keys_is_attention(num_keys):
     gradient = torch.randn_like(ours)
     ours, theirs = (torch.autograd.grad(answer, (q, k, v), gradient) for answer in (ours, theirs))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_stability_is_an_iou_and_an_empty_mask_is_stable():
+    unsure = torch.tensor([[9.0, 0.0], [0.0, -9.0]])
+    masks = torch.stack([torch.full((2, 2), -9.0), torch.full((2, 2), 9.0), unsure])
+    assert stability(masks, 0.05).tolist() == [1, 1, pytest.approx(1 / 3)]

@@ -53,6 +53,12 @@ def test_a_window_ends_with_the_picture():
     assert window == Crop(0, 170, 130, 300, layer=1)
 
 
+def test_a_window_that_is_closer_in_one_direction_is_taken():
+    """A wide, low box at the top of a landscape picture: all of its width, and less of its height."""
+    window = seen(points_at((75, 5), (325, 25), labels=[TOP_LEFT, BOTTOM_RIGHT])).windows[0]
+    assert window == Crop(0, 0, 400, 215, layer=1)
+
+
 def test_without_a_box_the_mask_is_surrounded_and_the_clicks_on_the_object():
     logits = torch.full((1, 1, 16, 16), -5.0)
     logits[..., 4:8, 4:8] = 5  # x 100 to 200, y 75 to 150

@@ -14,12 +14,14 @@ from colour_network import ColourNetwork, paint
 from masklet import CONFIGS, FoundMasks, Size, everything, load
 from masklet.errors import InputError
 from masklet.eval.metrics import region_j
+from masklet.model.network import FED_BACK_LIMIT
 from masklet.ops.boxes import box_iou, mask_boxes
 from masklet.ops.crops import Crop
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict import mask_finder
-from masklet.predict.everything_options import PRESETS, choose_options
+from masklet.predict.everything_options import PRESETS, EverythingOptions, choose_options
 from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+from tiny import TINY_CONVNET, tiny_model
 
 RED, GREEN, BLUE = (230, 40, 40), (40, 220, 60), (40, 60, 240)
 THINGS = [(8, 8, 40, 40, RED), (72, 16, 112, 64, GREEN), (24, 80, 56, 112, BLUE)]
@@ -168,6 +170,38 @@ def test_refining_and_single_masks_find_the_same(model):
     expected = boxes_of(everything(paint(THINGS), model, points_per_side=8))
     assert boxes_of(everything(paint(THINGS), model, points_per_side=8, use_m2m=True)) == expected
     assert boxes_of(everything(paint(THINGS), model, points_per_side=8, multimask_output=False)) == expected
+
+
+def test_masks_are_given_back_to_be_refined_within_the_range_of_earlier_answers(model, monkeypatch):
+    given = []
+    decode = model.decode
+    monkeypatch.setattr("colour_network.SURE", 5 * FED_BACK_LIMIT)
+    monkeypatch.setattr(model, "decode", lambda *args, **options: (given.append(args[3]), decode(*args, **options))[1])
+    everything(paint(THINGS), model, points_per_side=4, use_m2m=True)
+    first, *again = given
+    assert first is None
+    assert {float(logits.abs().max()) for logits in again} == {FED_BACK_LIMIT}
+
+
+def test_no_second_look_is_taken_at_the_points_of_a_grid():
+    """Refining is that, where it is asked for."""
+    plain = tiny_model(replace(TINY_CONVNET, stability_fallback=False))
+    looking = tiny_model(replace(TINY_CONVNET, stability_fallback=False, second_look=True))
+    looking.load_state_dict(plain.state_dict())
+    options = EverythingOptions(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)
+    found = [mask_finder.MaskFinder(one, options).find(paint(THINGS)) for one in (plain, looking)]
+    assert found[0] and [mask.rle for mask in found[0]] == [mask.rle for mask in found[1]]
+
+
+def test_boxes_overlap_from_the_first_to_the_last_pixel_s_centre():
+    """Squares of 3 pixels and of 3 x 2 share 2/3 of their pixels and, between the centres, 1/2."""
+    square = np.zeros((8, 8), bool)
+    square[2:5, 2:5] = True
+    part = square.copy()
+    part[4] = False
+    both = [packed(square), packed(part)]
+    assert mask_finder._without_doubles(both, [0.9, 0.8], 0.6) == both
+    assert mask_finder._without_doubles(both, [0.8, 0.9], 0.4) == both[1:]
 
 
 def test_filters_leave_out_the_unsure_and_the_small(model):

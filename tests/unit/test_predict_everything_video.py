@@ -134,18 +134,68 @@ def test_small_things_are_left_alone():
 
 
 class GivenMask(MaskFinder):
-    """Finds one mask, whatever the picture."""
+    """Finds one mask, or several, whatever the picture; `asked` is where, at each look."""
 
-    def __init__(self, model: Network, mask: np.ndarray) -> None:
+    def __init__(self, model: Network, *masks: np.ndarray) -> None:
         super().__init__(model, EverythingOptions())
-        self.mask = mask
+        self.masks = masks
+        self.asked: list[np.ndarray] = []
 
     def find(self, image: np.ndarray, where: np.ndarray | None = None) -> list[FoundMask]:
-        y, x = np.argwhere(self.mask)[0].tolist()
-        height, width = self.mask.shape
-        box = tuple(mask_boxes(self.mask).astype(int).tolist())
-        area = int(self.mask.sum())
-        return [FoundMask(encode_rle(self.mask), area, box, 0.9, 0.9, (x, y), Crop(0, 0, width, height))]
+        self.asked.append(where)
+        found = []
+        for mask in self.masks:
+            y, x = np.argwhere(mask)[0].tolist()
+            height, width = mask.shape
+            box = tuple(mask_boxes(mask).astype(int).tolist())
+            area = int(mask.sum())
+            found.append(FoundMask(encode_rle(mask), area, box, 0.9, 0.9, (x, y), Crop(0, 0, width, height)))
+        return found
+
+
+def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((128, 128), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def numbers_given(pictures: list[np.ndarray], *masks: np.ndarray) -> list[tuple[int, ...]]:
+    """The objects of each frame, where every look finds these masks."""
+    model = ColourNetwork()
+    session = VideoSession(model, pictures, keep="window")
+    return [result.object_ids for result in MaskletSearch(session, GivenMask(model, *masks), RULES).run()]
+
+
+def test_of_masks_found_together_one_that_another_covers_is_left_alone():
+    red = square(8, 8, 40, 40)
+    assert numbers_given([frame(0)], red, square(8, 8, 40, 32)) == [(1,)]
+    assert numbers_given([frame(0)], red, square(24, 8, 56, 40)) == [(1, 2)], "half of it is not covered"
+
+
+def test_a_mask_that_tracked_ones_cover_is_left_alone():
+    still = [paint([(8, 8, 40, 40, RED)])] * 5
+    assert numbers_given(still, square(8, 8, 40, 40)) == [(1,)] * 5
+    moved = [paint([(8 + 4 * number, 8, 40 + 4 * number, 40, RED)]) for number in range(5)]
+    assert numbers_given(moved, square(8, 8, 40, 40)) == [(1,)] * 4 + [(1, 2)], "now half of it is not covered"
+
+
+def test_no_point_is_put_close_to_a_known_mask():
+    model = ColourNetwork()
+    finder = GivenMask(model, square(8, 8, 40, 40))
+    list(MaskletSearch(VideoSession(model, [frame(0)] * 5, keep="window"), finder, RULES).run())
+    first, second = finder.asked
+    assert first.all()
+    np.testing.assert_array_equal(second[20, 36:44], [False] * 5 + [True] * 3)
+    np.testing.assert_array_equal(second[20, 4:12], [True] * 3 + [False] * 5)
+
+
+def test_only_absence_at_looks_in_a_row_lets_an_object_go():
+    """Seen at every other look: at those of frames 0, 8 and 16."""
+    clip = [paint([(64, 64, 96, 96, GREEN)] if number % 8 in (0, 1, 7) else []) for number in range(20)]
+    results = list(everything_video(clip, ColourNetwork(), rules=RULES, points_per_side=8))
+    green = next(i for i in results[0].object_ids if results[0].mask(i)[80, 80] and not results[0].mask(i)[8, 8])
+    assert not results[4].mask(green).any() and not results[12].mask(green).any()
+    assert results[16].mask(green)[80, 80]
 
 
 def test_what_is_found_is_tracked_as_if_it_had_been_prompted():
@@ -169,10 +219,9 @@ def test_where_there_is_room_for_few_the_best_are_taken_up():
 
     class Unordered(GivenMask):
         def find(self, image: np.ndarray, where: np.ndarray | None = None) -> list[FoundMask]:
-            one = super().find(image)[0]
-            return [replace(one, rle=encode_rle(mask), iou=iou) for mask, iou in zip(masks, (0.6, 0.8, 0.7))]
+            return [replace(one, iou=iou) for one, iou in zip(super().find(image, where), (0.6, 0.8, 0.7))]
 
-    search = MaskletSearch(VideoSession(model, clip), Unordered(model, masks[0]), MaskletRules(max_objects=1))
+    search = MaskletSearch(VideoSession(model, clip), Unordered(model, *masks), MaskletRules(max_objects=1))
     (found,) = search.run()
     assert found.masks[0][20, 32] and not found.masks[0][20, 8]
 

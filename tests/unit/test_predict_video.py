@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError
-from masklet.predict import video
+from masklet.predict import track, video
 from masklet.predict.video import VideoSession
+from masklet.tracking.memory import FrameResult
+from masklet.tracking.policy import TrackingPolicy
 from masklet.tracking.step import objects_in_step
 from masklet.types import Prompt
 from tiny import tiny_clip, tiny_model
@@ -231,6 +233,28 @@ def test_a_frame_is_conditioned_once_however_often_it_is_clicked(model, clip, mo
         assert number == times
     list(session.propagate(start=2, num_frames=2))
     assert click(session, 12)[1] == 1, "what it recalls has changed since"
+
+
+def test_a_click_after_a_backward_pass_looks_ahead_as_that_pass_did(model, clip, monkeypatch):
+    session = VideoSession(model, clip)
+    session.add(1, 10, **POINT)
+    list(session.propagate(direction="backward"))
+    plans, plan = [], track.plan_recall
+    monkeypatch.setattr(track, "plan_recall", lambda *args, **how: plans.append(plan(*args, **how)) or plans[-1])
+    session.add(1, 5, points=[[50, 40]], labels=[0])
+    assert [frame for frame, _ in plans[0].pointers] == [10, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_prompted_and_tracked_frames_are_remembered_where_the_policy_says(model, clip, monkeypatch, offload):
+    """`cpu:0` stands for a GPU: PyTorch tells it from `cpu`."""
+    gpu, kept = torch.device("cpu", 0), {}
+    monkeypatch.setattr(type(model), "device", gpu)
+    monkeypatch.setattr(FrameResult, "to", lambda self, device: kept.update({self.frame: device}) or self)
+    session = VideoSession(model, clip, policy=TrackingPolicy(offload=offload))
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=3))
+    assert kept == dict.fromkeys(range(3), torch.device("cpu") if offload else gpu)
 
 
 def test_apples_gpus_take_few_memories_at_once():

@@ -23,7 +23,7 @@ from masklet.errors import DeviceError, DivergedError, InputError, MaskletError,
 from masklet.io.palette import write_index_png
 from masklet.train import watch
 from masklet.train.feed import Feed
-from masklet.train.loop import Pace, Run, _usual_workers, begin, resume
+from masklet.train.loop import Pace, Run, _join_processes, _usual_workers, begin, resume
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
 from masklet.train.rollout import Annotator
@@ -238,6 +238,25 @@ def test_each_process_takes_a_gpu_of_its_own_and_misses_it_in_time(stills, tmp_p
         Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda")
     with pytest.raises(InputError, match="a GPU of its own: name the device cuda, not cuda:0"):
         Run(stills_recipe(stills, 2), tmp_path, PACE, "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("device", "nccl", "expected"), [("cuda", True, "nccl"), ("cuda", False, "gloo"), ("cpu", True, "gloo")]
+)
+def test_processes_speak_by_gloo_where_there_is_no_nccl(monkeypatch, device, nccl, expected):
+    """As on Windows."""
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    gpus, joined = [], []
+    monkeypatch.setattr("masklet.train.loop.choose_device", lambda device: device)
+    monkeypatch.setattr("torch.cuda.set_device", gpus.append)
+    monkeypatch.setattr("torch.distributed.is_nccl_available", lambda: nccl)
+    monkeypatch.setattr("torch.distributed.init_process_group", joined.append)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 5)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 8)
+    assert _join_processes(device) == (5, 8)
+    assert joined == [expected]
+    assert gpus == ["cuda:1"] * (device == "cuda")
 
 
 def test_processes_share_what_sessions_do_and_draw_the_rest_apart(stills, tmp_path, monkeypatch):
@@ -496,18 +515,33 @@ def test_a_stage_that_is_lengthened_later_counts_as_it_is_then(stills, tmp_path)
             torch.testing.assert_close(value, (first[name] + run.average.weights[name]) / 2)
 
 
-def test_accumulation_adds_up_the_batches_of_a_step(stills, tmp_path):
-    recipe = replace(stills_recipe(stills, 2), accumulate=3)
+def test_accumulation_is_the_mean_of_the_batches_of_a_step(stills, tmp_path):
+    recipe = stills_recipe(stills, 2)
+    stage, _ = recipe.stage_at(0)
     gradients = []
     for turns in ((0,), (1,), (2,), (0, 1, 2)):
-        run = Run(recipe, tmp_path, PACE)
-        stage, _ = recipe.stage_at(0)
+        run = Run(replace(recipe, accumulate=len(turns)), tmp_path, PACE)
         feed = Feed(stage, recipe.seed, tmp_path / "cache")
         run.model.eval()  # statistics of a batch would tie the turns together
         for turn in turns:
             run._forward_backward(*feed[turn], stage, turn)
         gradients.append(run.model.sam_mask_decoder.mask_tokens.weight.grad)
-    torch.testing.assert_close(gradients[3], gradients[0] + gradients[1] + gradients[2])
+    torch.testing.assert_close(gradients[3], (gradients[0] + gradients[1] + gradients[2]) / 3)
+
+
+def test_a_gradient_that_is_too_long_is_shortened_before_the_step(stills, tmp_path, monkeypatch):
+    recipe = stills_recipe(stills, 2)
+    run = Run(replace(recipe, optimiser=replace(recipe.optimiser, clip=1e-3)), tmp_path, PACE)
+    stage, norms = recipe.stages[0], []
+
+    def measure():
+        gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
+        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+    monkeypatch.setattr(run.optimiser, "step", measure)
+    report = run._optimise([Feed(stage, 0, tmp_path / "cache")[0]], stage, 1e-3)
+    assert report.scalars["gradient"] > 0.01, "what is reported is the length before"
+    assert norms == [pytest.approx(1e-3, rel=1e-2)]
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ TRUTH = torch.tensor([True, True, False, False]).reshape(1, 1, 2, 2)
 ALL_RIGHT, ALL_WRONG, HALF = [9.0, 9, -9, -9], [-9.0, -9, 9, 9], [9.0, -9, -9, -9]
 
 
-def test_focal_loss_of_an_undecided_pixel():
-    # p = 1/2: alpha * (1/2)^2 * log 2, alpha being 1/4 on the object and 3/4 off it.
-    target = torch.tensor([[[[1.0, 0.0]]]])
-    expected = (0.25 + 0.75) / 2 * 0.25 * math.log(2)
-    assert focal_loss(torch.zeros(1, 1, 1, 2), target).item() == pytest.approx(expected)
+@pytest.mark.parametrize(("target", "alpha"), [(1.0, 0.25), (0.0, 0.75)])
+def test_focal_loss_of_an_undecided_pixel_on_and_off_the_object(target, alpha):
+    # p = 1/2: alpha * (1/2)^2 * log 2.
+    pixel = torch.full((1, 1, 1, 1), target)
+    assert focal_loss(torch.zeros(1, 1, 1, 1), pixel).item() == pytest.approx(alpha * 0.25 * math.log(2))
 
 
 def test_focal_loss_hardly_counts_what_is_right_already():
@@ -54,6 +54,14 @@ def test_only_the_best_candidate_is_taught_its_mask():
     assert logits.grad[0, 2].abs().sum() > 0
     assert logits.grad[0, :2].abs().sum() == 0
     assert loss.best_iou.item() == 1
+
+
+@pytest.mark.parametrize(("focal", "dice_of_best"), [(20.0, 0.4), (1.0, 0.25)])
+def test_the_best_candidate_is_the_one_of_the_lowest_weighted_loss(focal, dice_of_best):
+    """Half right and sure of it, or undecided: the one has the lower dice loss, the other the lower focal loss."""
+    both = candidates([[2.0, -2, -9, -9], [0.0, 0, 0, 0]], [0.5, 0.5], 9.0)
+    loss = decoding_loss(both, TRUTH, LossWeights(focal=focal))
+    assert loss.dice.item() == pytest.approx(dice_of_best, abs=1e-3)
 
 
 def test_every_candidate_is_taught_its_iou():

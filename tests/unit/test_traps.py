@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError
-from masklet.model.network import ABSENT_LOGIT, FED_BACK_LIMIT, NUM_TEMPORAL_SLOTS
+from masklet.model.network import ABSENT_LOGIT, FED_BACK_LIMIT, NUM_TEMPORAL_SLOTS, PRESENCE_OF_GIVEN_MASK
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points
 from masklet.predict.everything_options import EverythingOptions
@@ -54,6 +54,18 @@ def present(model, is_present):
     return model
 
 
+def history_of(frames, conditioning=(0,)):
+    empty = torch.zeros(1)
+    return {
+        frame: FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame in conditioning)
+        for frame in frames
+    }
+
+
+def with_memory(history):
+    return [frame for frame, result in history.items() if result.memory is not None]
+
+
 # Memory
 
 
@@ -86,6 +98,12 @@ def test_future_conditioning_frames_are_recalled_but_not_their_pointers():
     assert {frame for frame, _ in plan.pointers} == {0, 9}
     backward = plan_recall(10, conditioning=[0, 15], tracked=[11], num_frames=None, reverse=True)
     assert {frame for frame, _ in backward.pointers} == {11, 15}
+
+
+def test_a_conditioning_frame_that_is_clicked_again_recalls_itself():
+    for reverse in (False, True):
+        plan = plan_recall(5, conditioning=[5], tracked=(), num_frames=None, reverse=reverse)
+        assert plan.maps == plan.pointers == ((5, 0),)
 
 
 def test_training_recalls_the_pointers_of_prompted_frames_yet_to_come():
@@ -129,19 +147,40 @@ def test_prompted_memories_come_from_filled_masks_and_tracked_ones_from_unfilled
         assert torch.equal(result.memory, from_filled.bfloat16()) == same
 
 
-def test_a_window_evicts_by_frame_number_not_by_count():
-    def result(frame):
-        empty = torch.zeros(1)
-        return FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0)
+def test_where_the_object_is_absent_its_memory_is_marked(model, features):
+    logits = torch.zeros(3, 1, 16, 16)
+    with torch.no_grad():
+        memory = model.remember(features, logits, torch.tensor([[2.0], [-2.0], [0.0]]), binarise=False)
+    seen, absent, undecided = memory
+    mark = model.no_obj_embed_spatial[0, :, None, None].expand_as(seen)
+    assert mark.abs().max() > 0.1
+    torch.testing.assert_close(absent - seen, mark, rtol=0, atol=1e-5)
+    assert torch.equal(undecided, absent)
 
-    history = {frame: result(frame) for frame in (0, 1, 2, 30, 31, 47, 50)}  # an object that was not always tracked
+
+def test_a_window_evicts_by_frame_number_not_by_count():
+    history = history_of((0, 1, 2, 30, 31, 47, 50))  # an object that was not always tracked
     let_go(history, 50)
     assert sorted(history) == [0, 47, 50]
-    history = {frame: result(frame) for frame in range(51)}
+    history = history_of(range(51))
     let_go(history, 50)
     # Six memories and fifteen pointers for frame 51, and those of frame 50, which may be corrected yet.
-    assert [frame for frame, kept in history.items() if kept.memory is not None] == [0, *range(44, 51)]
+    assert with_memory(history) == [0, *range(44, 51)]
     assert [frame for frame in history if frame] == list(range(35, 51))
+
+
+def test_with_a_stride_a_window_keeps_the_memories_of_its_multiples_and_of_the_frame_before():
+    history = history_of(range(21))
+    let_go(history, 20, stride=2)
+    assert with_memory(history) == [0, 10, 12, 14, 16, 18, 19, 20]
+    plan = plan_recall(20, conditioning=[0], tracked=range(1, 20), num_frames=None, stride=2)
+    assert sorted(frame for frame, _ in plan.maps) == [0, 10, 12, 14, 16, 18, 19]
+
+
+def test_prompts_ahead_push_none_out_that_a_window_has_passed():
+    history = history_of((0, 3, 5, 30, 35), conditioning=(0, 3, 5, 30, 35))
+    let_go(history, 25, max_conditioning=2)
+    assert [frame for frame, result in history.items() if result.conditioning] == [3, 5, 30, 35]
 
 
 def test_with_a_stride_the_five_others_are_the_latest_multiples():
@@ -158,6 +197,7 @@ def test_of_many_prompted_frames_the_nearest_on_either_side_are_recalled(frame, 
     prompted = [10, 20, 30, 40, 50, 60]
     assert nearest_frames(frame, prompted, 3) == chosen
     assert nearest_frames(frame, prompted, 6) == nearest_frames(frame, prompted, None) == prompted
+    assert nearest_frames(30, prompted, 2) == [20, 30], "the last before, and the first from it on"
     plan = plan_recall(frame, conditioning=prompted, tracked=(), num_frames=None, max_conditioning=3)
     assert [past for past, slot in plan.maps if slot == 0] == chosen
     assert {past for past, _ in plan.pointers} <= {past for past in prompted if past <= frame}
@@ -283,6 +323,16 @@ def test_what_was_tracked_before_a_prompt_that_was_taken_back_is_kept(model, cli
     assert session.tracks[1].conditioning == [0]
 
 
+def test_what_was_tracked_before_a_frame_was_prompted_is_kept_though_it_comes_after_it(model, clip):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate(num_frames=6))
+    session.add(1, 3, points=[[60, 40]])
+    list(session.propagate(start=6, num_frames=3))
+    session.clear(1, 3)
+    assert list(session.tracks[1].history) == [0, 1, 2, 4, 5]
+
+
 def test_officially_a_frame_that_is_cleared_becomes_an_ordinary_memory(model, clip):
     session = VideoSession(model, clip, policy=OFFICIAL)
     session.add(1, 0, **POINT)
@@ -326,6 +376,13 @@ def test_a_mask_prompt_s_pointer_sees_features_without_memory_or_its_absence(mod
     torch.testing.assert_close(adopted.pointer, bare.pointer)
     assert not torch.allclose(adopted.pointer, marked.pointer, atol=1e-3)
     assert torch.equal(adopted.logits > 0, torch.nn.functional.avg_pool2d(mask, 4) >= 0.5)
+
+
+def test_an_empty_mask_says_that_the_object_is_absent(model, features):
+    with torch.no_grad():
+        adopted = model.adopt(features, torch.zeros(1, 1, 64, 64))
+    assert torch.equal(adopted.pointer, model.no_obj_ptr)
+    assert adopted.presence.item() == -PRESENCE_OF_GIVEN_MASK
 
 
 # Decoding
@@ -467,13 +524,9 @@ def test_only_so_many_recent_memories_are_recalled_and_kept(recent):
     assert [slot for _, slot in plan.maps] == [0, *range(NUM_TEMPORAL_SLOTS - recent, NUM_TEMPORAL_SLOTS)]
     assert len(plan.pointers) == 16, "pointers reach as far as ever"
 
-    empty = torch.zeros(1)
-    history = {
-        frame: FrameResult(frame, empty, empty, empty, memory=empty, conditioning=frame == 0) for frame in range(20)
-    }
+    history = history_of(range(20))
     let_go(history, 19, recent=recent)
-    held = [frame for frame, result in history.items() if result.memory is not None]
-    assert held == [0, *range(19 - recent, 20)], "what frame 19 recalled, and itself"
+    assert with_memory(history) == [0, *range(19 - recent, 20)], "what frame 19 recalled, and itself"
 
 
 def test_models_with_a_convolutional_trunk_recall_three_recent_memories_unless_told_otherwise(clip):

@@ -22,6 +22,17 @@ def test_lists_and_tensors_make_a_prompt_and_are_copied() -> None:
     assert given.mask is not None and given.mask.shape == (4, 5) and given.mask.all()
 
 
+def test_of_prompts_that_follow_each_other_points_add_up_and_the_later_box_and_mask_hold() -> None:
+    first, second = Prompt.of((1, 2), 1, box=(0, 0, 9, 9)), Prompt.of((3, 4), 0, box=(1, 1, 5, 5))
+    both = first.followed_by(second)
+    assert (both.points.tolist(), both.labels.tolist()) == ([[1, 2], [3, 4]], [1, 0])
+    assert both.box is not None and both.box.tolist() == [1, 1, 5, 5]
+    kept = first.followed_by(Prompt.of((3, 4)))
+    assert kept.box is not None and kept.box.tolist() == [0, 0, 9, 9]
+    mask = Prompt.of(mask=np.eye(3))
+    assert first.followed_by(mask) is mask and mask.followed_by(first) is first
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
