@@ -45,12 +45,12 @@ def finetune(
     of clips; start: a name or a path; image_size: None for the model's own; images: where the pictures of an annotation
     file lie; max_stride: up to so many annotated frames from one to the next, as drawn for each clip: neighbours alone
     teach a model to expect little motion. The official sizes compute in bfloat16 with their trunk frozen but for
-    low-rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, on stills
-    as its close looks have them, on clips more slowly and without a change of its statistics. Stills are shrunk and
-    packed first, unless more lie there than the run will draw, or close looks need them as they are. precision: None
-    for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows), and float32 with
-    `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25: stills by a box
-    and by a click on each object, clips by the mask on the first frame; `images` is good for both;
+    low-rank updates, and encode again in the backward pass; `nano` is small enough to be trained as a whole, without a
+    change of its statistics, on stills seen whole and as its close looks have them, on clips more slowly. Stills are
+    shrunk and packed first, unless more lie there than the run will draw, or close looks need them as they are.
+    precision: None for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows),
+    and float32 with `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25:
+    stills by a box and by a click on each object, clips by the mask on the first frame; `images` is good for both;
     value_range: the values that are black and white in pictures of 12 or 16 bits, those that are held out too.
     Raises `InputError` for data that cannot be opened.
     """
@@ -62,13 +62,13 @@ def finetune(
         degrees=10,
         shear=5,
         crop=(0.7, 1.1),
-        close=1.0 if model.close_look else 0.0,
+        close=0.5 if model.close_look else 0.0,
         stretch=1.2,
         clip_colour=CLIP_COLOUR,
     )
     annotator = Annotator(corrections=1 if small else 3)
-    if small and frames == 1:  # a box says most of what a small model needs to be told
-        annotator = replace(annotator, mask_share=0.0, box_share=0.8, box_jitter=0.05)
+    if small and frames == 1:
+        annotator = replace(annotator, mask_share=0.0, box_share=0.5, box_jitter=0.05)
     pictures = None if images is None else os.fspath(images)
     source = Source(os.fspath(data), images=pictures, max_stride=max_stride, value_range=value_range)
     clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
@@ -83,9 +83,9 @@ def finetune(
         annotator=annotator,
     )
     stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
-    if small:  # as it was first trained, and as fast as twenty pictures bear; one clip has no statistics of its own
+    if small:  # as it was first trained, and as fast as twenty pictures bear; see decisions 14 and 19
         lr = 2.5e-4 if frames == 1 else 1e-4
-        stage = replace(stage, lr=lr, supervision=2, losses=FROM_SCRATCH, fixed_statistics=frames > 1)
+        stage = replace(stage, lr=lr, supervision=2, losses=FROM_SCRATCH, fixed_statistics=True)
     measured = None
     if held_out is not None:
         asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
