@@ -100,6 +100,12 @@ def test_clips_whose_objects_cannot_be_followed_are_named_before_training_begins
         check_sources(recipe_of(source, 3))
 
 
+def test_a_range_of_values_that_pictures_do_not_have_is_told_before_training_begins(folders):
+    stills, _ = folders
+    with pytest.raises(InputError, match=r"stills.000\.jpg: a range of values up to 4095 is for 12- and 16-bit"):
+        check_sources(recipe_of(replace(stills, value_range=(0, 4095)), 1))
+
+
 def test_clips_as_stills_show_all_their_frames_though_caching_was_asked_for(tmp_path):
     source = Source(str(write_clip(tmp_path / "clips", 5)), cached=True)
     check_sources(recipe_of(source, 1))

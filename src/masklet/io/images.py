@@ -155,8 +155,10 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"no such picture: {path}") from error
-    except InputError:
-        raise
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from error
     except Image.UnidentifiedImageError as error:
         if path.suffix.lower() in TIFF_SUFFIXES:
             raise InputError(

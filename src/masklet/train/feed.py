@@ -157,6 +157,8 @@ def check_sources(recipe: Recipe) -> dict[Source, ClipDataset]:
             opened[bare] = open_bare(bare)
             if isinstance(pairs := opened[bare], PairFolder):
                 pairs.check()
+            if bare.value_range is not None:  # which is for pictures of more than 8 bits
+                opened[bare].clip(0, np.random.default_rng(0), 1)
         dataset = opened[bare]
         if frames > 1 and holds_stills(dataset):
             raise InputError(f"{entry.path} holds single pictures, not clips of {frames} frames; {advice}")
