@@ -56,3 +56,9 @@ def seeded_checkpoint(tmp_path_factory) -> Callable[[str], Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def no_torchrun(monkeypatch):
+    """What stands in the environment of whoever runs the tests must not matter to training."""
+    monkeypatch.delenv("RANK", raising=False)

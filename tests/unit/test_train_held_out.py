@@ -22,9 +22,7 @@ PACE = Pace(save_every=2, print_every=1, workers=0)
 ASKED = Annotator(mask_share=0.0, box_share=0.5, max_prompted=1, corrections=0, box_jitter=0.0)
 
 
-@pytest.fixture(autouse=True)
-def processes_of_torchrun(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
+pytestmark = pytest.mark.usefixtures("no_torchrun")
 
 
 @pytest.fixture(scope="module")

@@ -33,10 +33,7 @@ from tiny_training import CONVNET, HIERA, clip_recipe, stills_recipe, write_clip
 PACE = Pace(save_every=2, print_every=1, workers=0)
 
 
-@pytest.fixture(autouse=True)
-def processes_of_torchrun(monkeypatch):
-    """None: what stands in the environment of whoever runs the tests must not matter."""
-    monkeypatch.delenv("RANK", raising=False)
+pytestmark = pytest.mark.usefixtures("no_torchrun")
 
 
 @pytest.fixture(scope="module")
