@@ -166,6 +166,49 @@ def test_a_source_that_fails_is_not_taken_for_one_that_ends(revisit) -> None:
         list(open_frames(Longer([_picture(0)])))
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the camera is busy"), IndexError("none")])
+def test_a_generator_that_failed_is_not_taken_for_ended_when_asked_again(error) -> None:
+    def failing():
+        yield _picture(0)
+        raise error
+
+    frames = open_frames(failing())
+    with pytest.raises((type(error), InputError)):
+        frames[1]
+    for _ in range(2):
+        with pytest.raises(InputError, match="failed after 1 frames and gives no more"):
+            frames[1]
+    assert frames[0][0, 0, 0] == 0
+    with pytest.raises(TypeError, match="no length"):
+        len(frames)
+
+
+def test_a_camera_that_fails_once_goes_on_where_it_was() -> None:
+    class Camera:
+        answers = iter([_picture(0), OSError("busy"), _picture(1)])
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            answer = next(self.answers)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    frames = open_frames(Camera())
+    with pytest.raises(OSError, match="busy"):
+        frames[1]
+    assert frames[1][0, 0, 0] == 1
+
+
+def test_a_bad_picture_does_not_shift_those_behind_it() -> None:
+    frames = open_frames(iter([_picture(0), _picture(1, 5, 5), _picture(2)]))
+    for _ in range(2):
+        with pytest.raises(InputError, match="frame 1 is 5 x 5"):
+            list(frames)
+
+
 def test_frames_that_passed_are_gone_when_nobody_will_revisit_them(monkeypatch) -> None:
     monkeypatch.setattr(frame_source, "CACHE_BYTES", 2 * 6 * 8 * 3)
     frames = open_frames((_picture(value) for value in range(9)), revisit=False)

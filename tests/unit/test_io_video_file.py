@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -168,6 +169,30 @@ def test_frames_that_are_skipped_are_not_converted(tmp_path, monkeypatch) -> Non
     for number in range(4, 60, 4):
         np.testing.assert_array_equal(frames[number], expected[number])
     assert len(converted) == 14
+
+
+@pytest.mark.parametrize("place", ["decode_stream", "_upright"])
+def test_reading_that_was_broken_off_can_be_tried_again(tmp_path, monkeypatch, place) -> None:
+    """As by Ctrl-C, while a frame is decoded or while it is turned upright."""
+    path = write_clip(tmp_path / "clip.mp4", moving_square(12))
+    expected = decoded(path)
+    frames = VideoFile(path)
+    frames.close()
+    decode = video_file.decode_stream
+
+    def ended(*of):
+        yield from islice(decode(*of), 3)
+        raise KeyboardInterrupt
+
+    def broken(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(video_file, place, {"decode_stream": ended, "_upright": broken}[place])
+        with pytest.raises(KeyboardInterrupt):
+            frames[6]
+    for number in (6, 7, 5):
+        np.testing.assert_array_equal(frames[number], expected[number])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from colour_network import ColourNetwork, paint
 from masklet.config import CONFIGS
 from masklet.errors import InputError
 from masklet.eval.metrics import region_j
-from masklet.ops.coordinates import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Points
+from masklet.ops.coordinates import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
 from masklet.ops.crops import Crop
-from masklet.predict.close_look import MARGIN, MAX_WINDOWS, MIN_SIDE, OUTSIDE, look_closer
+from masklet.predict.close_look import MARGIN, MAX_WINDOWS, MIN_SIDE, OUTSIDE, _seen_from, look_closer
 from masklet.predict.image import ImageEmbedding, ImagePredictor
 from masklet.predict.stream import Stream
 from masklet.predict.video import VideoSession
@@ -277,6 +277,13 @@ def test_boxes_beyond_the_border_have_a_window_within(box):
     assert 0 <= window.x0 < window.x1 <= 400
     assert 0 <= window.y0 < window.y1 <= 300
     assert min(window.size) >= MIN_SIDE / 2
+
+
+def test_a_corner_beyond_the_window_still_counts_and_a_click_does_not():
+    points = Points(torch.tensor([[[-6.0, 3.0], [30.0, 30.0], [40.0, 50.0]]]), torch.tensor([[2, 3, 1]]))
+    moved = _seen_from([Crop(0, 0, 200, 200, layer=1)], points, [0], Size(400, 400), 64)
+    assert moved.label.tolist() == [[TOP_LEFT, BOTTOM_RIGHT, PAD]]
+    assert moved.xy[0].tolist() == [[-12, 6], [60, 60], [80, 100]]
 
 
 def test_a_stream_and_a_clip_look_alike():

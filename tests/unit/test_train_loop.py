@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -121,14 +122,14 @@ def test_ctrl_c_while_the_data_are_opened_comes_at_once(stills, tmp_path, monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are ended otherwise")
 def test_a_request_to_end_that_reaches_the_workers_too_loses_nothing(stills, tmp_path, monkeypatch):
-    """As a service manager sends it: to every process of a group."""
+    """As a service manager sends it: to every process of a group, from outside, where PyTorch's workers mind it."""
     run = Run.begin(stills_recipe(stills, 20), tmp_path, replace(PACE, save_every=100, workers=1))
     take_a_step = run._optimise
 
     def end(drawn, stage, rate):
         if run.step == 3:
             for worker in multiprocessing.active_children():
-                worker.terminate()
+                subprocess.run(["kill", str(worker.pid)], check=True)
             time.sleep(1)
             signal.raise_signal(signal.SIGINT)
         return take_a_step(drawn, stage, rate)

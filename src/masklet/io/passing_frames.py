@@ -32,6 +32,8 @@ class PassingFrames(FrameSource):
         self._value_range = value_range
         self._pulled = 1
         self._ended = False
+        self._failed: BaseException | None = None
+        self._held: list[Any] = []  # what was pulled and is not stored yet
         self._spool = _Spool() if revisit else None
         try:
             first = read_own_image(next(self._frames), value_range)
@@ -59,16 +61,29 @@ class PassingFrames(FrameSource):
         return frame
 
     def _pull(self) -> NDArray[np.uint8]:
+        if not self._held:
+            self._held.append(self._next_picture())
+        frame = read_own_image(self._held[0], self._value_range)
+        self._store(frame)
+        self._held.clear()
+        return frame
+
+    def _next_picture(self) -> Any:
         try:
-            picture = next(self._frames)
+            return next(self._frames)
         except StopIteration:
+            if self._failed is not None:  # a generator that has raised anything gives no more
+                raise InputError(
+                    f"the iterable failed after {self._pulled} frames and gives no more: {self._failed!r}"
+                ) from self._failed
             self._ended = True
             raise IndexError(f"the iterable ended after {self._pulled} frames") from None
         except IndexError as error:  # which would pass for the end of the clip
+            self._failed = error
             raise InputError(f"the iterable failed after {self._pulled} frames: {error!r}") from error
-        frame = read_own_image(picture, self._value_range)
-        self._store(frame)
-        return frame
+        except BaseException as error:
+            self._failed = error
+            raise
 
     def _store(self, frame: NDArray[np.uint8]) -> None:
         self._keep(self._pulled, frame)

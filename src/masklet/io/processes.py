@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -35,7 +36,7 @@ def work_through(
     if processes == 1 or len(items) < 2:
         yield from ((item, work(item)) for item in items)
         return
-    others = multiprocessing.active_children()
+    earlier = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
         min(processes, len(items), MOST_ON_WINDOWS if sys.platform == "win32" else processes),
         multiprocessing.get_context("spawn"),
@@ -43,8 +44,10 @@ def work_through(
         initargs=(work,),
     )
     waiting: dict[Future[Any], Item] = {}
+    ours: list[multiprocessing.process.BaseProcess] = []
     try:
         waiting.update((pool.submit(_do, item), item) for item in items)
+        ours = _begun_since(earlier)  # no more of them are begun, but others may be, by others
         for done in as_completed(waiting):
             yield waiting[done], done.result()
     except BrokenProcessPool as error:
@@ -52,9 +55,12 @@ def work_through(
     finally:
         is_over = len(waiting) == len(items) and all(future.done() for future in waiting)
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in () if is_over else multiprocessing.active_children():
-            if child not in others:
-                child.terminate()  # or the interpreter would wait at its end for what nobody asks for any more
+        for child in () if is_over else ours or _begun_since(earlier):
+            child.terminate()  # or the interpreter would wait at its end for what nobody asks for any more
+
+
+def _begun_since(earlier: list[multiprocessing.process.BaseProcess]) -> list[multiprocessing.process.BaseProcess]:
+    return [child for child in multiprocessing.active_children() if child not in earlier]
 
 
 _work: Callable[[Any], Any]
@@ -64,7 +70,14 @@ _work: Callable[[Any], Any]
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process: only the first one tells of it
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """Go where the first process goes, even if it is killed and cannot say so."""
+    parent.join()
+    os._exit(1)
 
 
 def _do(item: Any) -> Any:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ANEW = -1
+"""In place of the next frame's number: the decoder is of no more use."""
+
+
 class VideoFile(FrameSource):
     """The frames of a video file, decoded when asked for and turned upright as the file's metadata says.
 
@@ -53,7 +57,7 @@ class VideoFile(FrameSource):
     def close(self) -> None:
         """Let go of the file, which Windows does not delete or rename before; frames read later open it again."""
         self._frames.close()
-        self._next = -1
+        self._next = ANEW
 
     def time(self, number: int) -> float | None:
         return None if self._times is None else self._times[number]
@@ -71,6 +75,7 @@ class VideoFile(FrameSource):
         """Decode up to frame `number`, keeping so many of the last."""
         worth_keeping = number - num_kept + 1
         last, reason = self._next - 1, "the file ends there"
+        self._next = ANEW  # should what follows be broken off, as by Ctrl-C, which ends the generator
         try:
             while last < number:
                 last, frame = next(self._frames)
@@ -80,10 +85,9 @@ class VideoFile(FrameSource):
             pass
         except (av.FFmpegError, OSError) as error:
             reason = error.strerror or str(error)
-        self._next = last + 1
         if last == number:
+            self._next = last + 1
             return self._cache[number]
-        self._next = len(self) + 1  # the decoder is of no more use: begin anew next time
         raise BrokenVideo(self.name, min(last, number - 1), reason)
 
 

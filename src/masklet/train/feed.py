@@ -272,8 +272,13 @@ class _Caught(Dataset["tuple[Part, ClipBatch] | MaskletError"]):
 
 
 def _start(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a run: the first one ends the others
-        signal.signal(number, signal.SIG_IGN)
+    # Both reach all processes of a run at once, whose first one ends the others: by SIGTERM, where a batch takes long.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
     warnings.formatwarning = format_warning
     torch.set_num_threads(1)
     start_worker(worker)
+
+
+def _ignore_once(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)

@@ -26,12 +26,10 @@ BOXED_ONCE = SessionPlan(("box",), prompted=(0,), corrected=())
 def compare(model: Network, batch: ClipBatch) -> NDArray[np.uint8]:
     """The truth above and, below, what the model makes of a box on the first frame: uint8 RGB [2S, columns*S, 3].
 
-    A column is a frame; the first few clips of the batch stand side by side. The model's mode is left as it was.
+    A column is a frame; the first few clips of the batch stand side by side. The model is left in evaluation mode.
     """
-    training = model.training
     model.eval()
     columns = [column for clip in range(min(MOST_CLIPS, len(batch.valid))) for column in _columns(model, batch, clip)]
-    model.train(training)
     return np.concatenate(columns, axis=1)
 
 
