@@ -18,6 +18,8 @@ from masklet.sam2.sam2_image_predictor import SAM2ImagePredictor
 
 
 def main() -> None:
+    if len(sys.argv) < 5:
+        raise SystemExit(__doc__)
     model_cfg, checkpoint, picture, clip, *overrides = sys.argv[1:]
     image = np.array(Image.open(picture).convert("RGB"))
     middle = np.array([[image.shape[1] / 2, image.shape[0] / 2]], dtype=np.float32)

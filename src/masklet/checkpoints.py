@@ -326,6 +326,8 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when the block is left without an error, and else is removed."""
     from safetensors import SafetensorError
 
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial

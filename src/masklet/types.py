@@ -59,6 +59,11 @@ class Prompt:
         given: Any = (xy, signs, box, mask)
         return Prompt(*given)
 
+    @property
+    def is_positive(self) -> bool:
+        """Whether it says where the object is, not only where it is not."""
+        return bool(self.labels.any()) or self.box is not None or self.mask is not None
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", prompt_numbers("points", self.points))
         # Labels stay floats until checked: a cast would turn 0.5 into a valid 0.

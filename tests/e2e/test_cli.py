@@ -249,6 +249,7 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+    assert f"stopped; {out} holds the frames done until then" in errors
     done = len(list((out / "masks").iterdir()))
     assert 0 < done < 2000
     checked(out, [f"{number:05d}" for number in range(done)], [1])
@@ -297,6 +298,15 @@ def test_bad_input_is_one_line_that_says_what_is_wrong(
     assert words in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+def test_each_object_of_a_clip_is_shown_somewhere(model, clip, tmp_path, capsys) -> None:
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps([{"box": [4, 12, 20, 28]}, {"frame": 3, "points": [[40, 40]], "labels": [0]}]))
+    given = ("track", clip, "--prompts", prompts, "--model", model, "--out", tmp_path / "out", "--quiet")
+    assert run(*given) == 0, "a correction"
+    assert run(*given, "--point", "40,40,0", "--object", "5") == 2
+    assert "the prompts of object 5 say only what it is not" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones(picture, capsys) -> None:

@@ -204,6 +204,11 @@ def test_masks_of_anybody_are_scored_and_compared(davis, tmp_path, capsys):
     difference = figures(tmp_path / "b")["summary"]["J&F"] - 1
     assert f"{difference:+.4f}" in capsys.readouterr().out
     assert f"{difference:+.3f}" in (tmp_path / "b/report.html").read_text()
+    for clip in ("alpha", "beta"):  # as `masklet track` leaves them
+        shutil.copytree(tmp_path / "perfect" / clip, tmp_path / "tracked" / clip / "masks")
+        (tmp_path / "tracked" / clip / "masklets.json").touch()
+    assert run(*common, tmp_path / "tracked", "--out", tmp_path / "c", "--quiet") == 0
+    assert figures(tmp_path / "c")["summary"]["J&F"] == 1
     for path in (tmp_path / "worse/beta").glob("*.png"):
         shutil.copy(tmp_path / "perfect/beta" / path.name, path)
     assert run(*common, tmp_path / "worse", "--out", tmp_path / "b", "--quiet") == 0

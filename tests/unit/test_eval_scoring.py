@@ -287,6 +287,9 @@ def test_unknown_layouts_say_what_was_looked_for(tmp_path):
         open_clips(tmp_path)
     with pytest.raises(InputError, match="unknown layout 'coco'; there are davis2016"):
         open_clips(tmp_path, "coco")
+    (tmp_path / "clip.json").touch()
+    with pytest.raises(InputError, match=r"clip\.json is a file; .* masklet convert .* --to davis"):
+        open_clips(tmp_path / "clip.json")
     with pytest.raises(InputError, match="no such folder"):
         open_clips(tmp_path / "nowhere")
 

@@ -509,9 +509,7 @@ def test_scores_that_only_masklets_hold_are_told(tmp_path):
         writer.add(0, 1, BLOCK, iou=0.5, stability=0.9)
     annotations = read_annotations(tmp_path)
     assert only_mask(annotations).score == 0.5
-    assert write_annotations(annotations, tmp_path / "coco.json", "coco") == (
-        "scores: 1 beside the first of each mask",
-    )
+    assert write_annotations(annotations, tmp_path / "coco.json", "coco") == ("scores: 1 of stability",)
 
 
 @pytest.mark.parametrize("format", ["ytvis", "yolo", "davis", "sav", "masklets"])

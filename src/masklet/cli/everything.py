@@ -50,7 +50,7 @@ def everything(
     scores), as `segment` and `track` do.
     """
     from masklet.checkpoints import load
-    from masklet.cli.progress import frame_progress
+    from masklet.cli.progress import frame_progress, told_if_stopped
     from masklet.io.frames import check_there, is_still
     from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
     from masklet.predict.everything_video import MaskletRules
@@ -72,7 +72,7 @@ def everything(
         with frame_progress("finding", quiet=quiet, unit="points") as on_points:
             recorded = everything_to_folder(network, source, folder, value_range=shown, on_points=on_points, **options)
     else:
-        with frame_progress("finding and tracking", quiet=quiet) as on_frame:
+        with frame_progress("finding and tracking", quiet=quiet) as on_frame, told_if_stopped(folder):
             recorded = everything_video_to_folder(
                 network, source, folder, rules=rules, value_range=shown, on_frame=on_frame, **options
             )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import typer
 
 
 @contextmanager
@@ -40,3 +43,14 @@ def frame_progress(title: str, *, quiet: bool, unit: str = "frames") -> Iterator
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+@contextmanager
+def told_if_stopped(folder: Path) -> Iterator[None]:
+    """Say, after Ctrl-C, that a clip's results in `folder` are those of its first frames alone."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "masklets.json").is_file():
+            typer.echo(f"stopped; {folder} holds the frames done until then", err=True)
+        raise

@@ -22,7 +22,7 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="LOW,HIGH",
-        help="Values that are black and white, as 200,4095 for a 12-bit camera; for 12- and 16-bit pictures.",
+        help="Values that are black and white, as 200,4095 for a 12-bit camera; of pictures, not of videos.",
     ),
 ]
 Out = Annotated[

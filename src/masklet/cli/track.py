@@ -66,9 +66,9 @@ def track(
         raise typer.BadParameter("say what to track: --point, --box, --mask or --prompts FILE.json")
 
     from masklet.checkpoints import load
-    from masklet.cli.progress import frame_progress
+    from masklet.cli.progress import frame_progress, told_if_stopped
     from masklet.io.frames import check_there
-    from masklet.predict.prompt_files import place_masks, place_prompt, read_prompts
+    from masklet.predict.prompt_files import check_positive, place_masks, place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
     from masklet.tracking.policy import TrackingPolicy
 
@@ -82,17 +82,19 @@ def track(
         placed += place_masks(frame, mask)
     elif points or boxes or mask:
         placed.append(place_prompt(frame, first, points, boxes[0] if boxes else None, mask))
+    check_positive(placed)
     if reverse and not any(prompt.frame for prompt in placed):
         raise typer.BadParameter(
             "--reverse tracks from the last prompt back to frame 0, and all are on frame 0: leave it out, or prompt a "
             "later frame"
         )
-    with frame_progress("tracking", quiet=quiet) as on_frame:
+    folder = results_folder(out, video)
+    with frame_progress("tracking", quiet=quiet) as on_frame, told_if_stopped(folder):
         recorded = track_to_folder(
             load(model, device=device, dtype=precision, image_size=image_size),
             video,
             placed,
-            results_folder(out, video),
+            folder,
             direction="backward" if reverse else "both" if both else "forward",
             policy=TrackingPolicy(non_overlapping=apart),
             value_range=shown,

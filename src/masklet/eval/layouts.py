@@ -87,6 +87,8 @@ def open_clips(root: str | Path, layout: str | None = None, names: Sequence[str]
     validation list in the folder, or all. Raises `InputError`, which says what was looked for.
     """
     root = Path(root)
+    if root.is_file():
+        raise InputError(f"{root} is a file; a folder of masks is made of one by masklet convert {root} DIR --to davis")
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
     if layout is not None and layout not in LAYOUTS:

@@ -62,8 +62,8 @@ POLICY = TrackingPolicy(fill_hole_area=0, binarise_prompted=False, stability_fal
 class MaskScores(Measure):
     """Masks that are there already against the truth. Measures one clip a call.
 
-    predicted: a folder with one for each clip, in it PNGs as the truth has them; of a single clip these may be directly
-    in it; value_range: of the pictures, which are only shown.
+    predicted: a folder with one for each clip, in it PNGs as the truth has them, or what `masklet track` writes; of a
+    single clip the PNGs may be directly in it; value_range: of the pictures, which are only shown.
     """
 
     truth: Dataset
@@ -90,7 +90,10 @@ class MaskScores(Measure):
     def folder(self, clip: str) -> Path:
         """Where the predictions for a clip are."""
         direct = len(self.truth.clips) == 1 and any(self.predicted.glob("[!.]*.png"))
-        return self.predicted if direct else self.predicted / clip
+        if direct:
+            return self.predicted
+        tracked = self.predicted / clip / "masks"  # as `masklet track --out PREDICTED/CLIP` writes them
+        return tracked if (self.predicted / clip / "masklets.json").is_file() else self.predicted / clip
 
     def __call__(self, item: str) -> dict[str, Any]:
         """The J and F of each object on each frame that counts. Raises `InputError` where masks do not fit."""

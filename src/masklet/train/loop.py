@@ -137,7 +137,7 @@ class Run:
     ) -> Run:
         """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
 
-        A run whose data, device or weights to start from are refused leaves nothing behind. Pictures and masks are
+        A run whose data, device or weights to start from are refused leaves no run behind. Pictures and masks are
         read while it trains; before, only the sizes of pictures with masks beside them. Raises `OutputError` where the
         folder cannot be written.
         """
@@ -146,6 +146,7 @@ class Run:
             raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
         run = Run(recipe, folder, pace, device)
         if run.rank == 0:
+            run._open_held_out()
             save_recipe(recipe, make_folder(folder) / "recipe.json")
             for source, dataset in opened.items():
                 kind = "picture" if holds_stills(dataset) else "clip"
@@ -203,8 +204,8 @@ class Run:
         return None
 
     def _train(self, watch: Watch) -> None:
-        if self.recipe.held_out and self.rank == 0:
-            self._examiner = Examiner(self.recipe.held_out, self.recipe, self.folder, self.step)
+        if self.rank == 0:
+            self._open_held_out()
             self._measure()  # what it starts from
         try:
             self._take_steps(watch)
@@ -213,6 +214,10 @@ class Run:
                 watch.write()
                 self.save_state()
             raise
+
+    def _open_held_out(self) -> None:
+        if self.recipe.held_out and self._examiner is None:
+            self._examiner = Examiner(self.recipe.held_out, self.recipe, self.folder, self.step)
 
     def _take_steps(self, watch: Watch) -> None:
         while self.step < self.recipe.num_steps:

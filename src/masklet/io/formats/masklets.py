@@ -57,8 +57,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         if found and names[_name(found)] > 1:
             found = [_in_place(frame, file.relative_to(path)) for frame in found]
         frames += found
-    others = sum(num_others for *_, num_others in read)
-    return Annotations(tuple(frames), unread=(f"scores: {others} beside the first of each mask",) if others else ())
+    others: Counter[str] = sum((left_out for *_, left_out in read), Counter())
+    unread = tuple(f"scores: {number} of {kind}" for kind, number in sorted(others.items()))
+    return Annotations(tuple(frames), unread=unread)
 
 
 def _name(frames: list[Frame]) -> str:
@@ -103,8 +104,8 @@ def _numbers(frames: Sequence[Frame]) -> list[int]:
     return list(range(len(frames)))
 
 
-def _read_frames(file: Path) -> tuple[list[Frame], int]:
-    """The frames of a file, and how many scores its masks have beside the one that is kept, such as stabilities."""
+def _read_frames(file: Path) -> tuple[list[Frame], Counter[str]]:
+    """The frames of a file, and how many scores of which kind its masks have beside the one that is kept."""
     contents = read_json(file)
     name = member(contents, "name", str, str(file))
     given = numbers_in(contents, "size", str(file))
@@ -114,26 +115,26 @@ def _read_frames(file: Path) -> tuple[list[Frame], int]:
     files = _files(contents, file)
     # A frame on which nothing is to be seen is a frame all the same.
     masks: dict[int, list[ObjectMask]] = defaultdict(list, {number: [] for number in files})
-    num_others = 0
+    others: Counter[str] = Counter()
     for entry in member(contents, "objects", list, str(file)):
         object_id = member(entry, "id", int, f"{file}, objects")
         for record in member(entry, "frames", list, f"{file}, object {object_id}"):
             number = member(record, "frame", int, f"{file}, object {object_id}")
             where = f"{file}, object {object_id}, frame {number}"
             rle = checked_rle(member(record, "segmentation", dict, where), size, where)
-            scores = [record[key] for key in SCORES if key in record]
-            num_others += max(len(scores) - 1, 0)
+            kinds = [kind for kind in SCORES if kind in record]
+            others.update(kinds[1:])
             visible = masks[number]
             if coco.area(rle):
-                visible.append(ObjectMask(object_id, rle, score=scores[0] if scores else None))
+                visible.append(ObjectMask(object_id, rle, score=record[kinds[0]] if kinds else None))
     if contents.get("kind", _kind_by_name(name, masks)) == "picture":
-        return [Frame(name, size, tuple(masks[0]))], num_others
+        return [Frame(name, size, tuple(masks[0]))], others
     clip = Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES else name
     frames = [
         Frame(files.get(number, f"{number:05d}.jpg"), size, tuple(found), clip)
         for number, found in sorted(masks.items())
     ]
-    return frames, num_others
+    return frames, others
 
 
 def _files(contents: Any, file: Path) -> dict[int, str]:
