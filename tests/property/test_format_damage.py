@@ -64,6 +64,7 @@ def damaged(document: object, path: tuple, junk: object, drop: bool) -> object:
     return document
 
 
+@pytest.mark.filterwarnings("ignore::masklet.errors.MaskletWarning")
 @pytest.mark.parametrize("format", DOCUMENTS)
 @settings(max_examples=150)
 @given(data=st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -35,6 +36,7 @@ def test_an_index_map_shows_an_object_wherever_there_is_one(masks: np.ndarray) -
         assert (index[masks[smallest]] == ids[smallest]).all()
 
 
+@pytest.mark.filterwarnings("ignore::masklet.errors.MaskletWarning")
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3, 4]))))
 def test_pictures_as_bytes_floats_and_16_bits_are_the_same_picture(picture: np.ndarray) -> None:
     expected = read_image(picture)

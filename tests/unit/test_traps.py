@@ -120,6 +120,7 @@ def test_memories_are_bfloat16_and_work_without_any_pointer_beside_them(model, c
     assert torch.isfinite(first.logits).all()
 
 
+@pytest.mark.filterwarnings("ignore::masklet.errors.MaskletWarning")
 @pytest.mark.parametrize("prompt", [POINT, {"mask": np.eye(48, 72, dtype=bool)}], ids=["point", "mask"])
 @pytest.mark.parametrize("binarise", [True, False])
 def test_prompted_masks_are_remembered_as_certain_when_post_processing_is_on(model, clip, features, prompt, binarise):
