@@ -31,7 +31,8 @@ class TrackingPolicy:
     memory_stride: frames between the recalled memories but for the nearest.
     max_conditioning: of an object's prompted frames, only so many of the nearest are recalled, at least 2; a window or
     a stream keeps no more of them, so that memory stays bounded however often an object is corrected. None for all.
-    non_overlapping: where masks of a frame overlap, the highest logit takes the pixel.
+    non_overlapping: where masks of a frame overlap, the highest logit takes the pixel. On a frame on which one of the
+    objects is prompted, its logits may be lower than those of the others: much of what overlaps is then theirs.
     offload: keep what is remembered in main memory rather than on the model's device.
     """
 
