@@ -127,6 +127,14 @@ def test_damaged_yolo_names_the_line(tmp_path, line, words):
         read_annotations(tmp_path, "yolo")
 
 
+def test_one_damaged_label_file_does_not_hide_what_the_others_are(tmp_path):
+    for name, line in (("a", "0 0 0 1 0 1 1"), ("b", "cat 0 0 1 0 1 1")):
+        (tmp_path / f"{name}.txt").write_text(line)
+        Image.new("RGB", SIZE[::-1]).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match=r"b\.txt, line 1: "):
+        read_annotations(tmp_path)
+
+
 def test_yolo_needs_the_pictures(tmp_path):
     (tmp_path / "a.txt").write_text("0 0.1 0.1 0.5 0.5 0.9 0.1\n")
     with pytest.raises(InputError, match="a.txt has no picture, .* looked in"):

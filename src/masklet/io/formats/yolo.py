@@ -29,13 +29,13 @@ NAME_FILES = (DATA_FILE, "data.yml", "dataset.yaml", "dataset.yml", "classes.txt
 
 
 def recognise(path: Path, contents: Any) -> bool:
-    """Whether the folder holds text files whose first line with anything on it is a class and coordinates."""
+    """Whether a text file of the folder begins with a class and coordinates; if others do not, reading names them."""
     if not path.is_dir():
         return False
     labels = _label_files(path)
     texts = (file.read_text(encoding="utf-8-sig", errors="replace") for file in labels[:20])
     lines = (line for text in texts for line in text.strip().splitlines()[:1])
-    return bool(labels) and all(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}\s*", line) for line in lines)
+    return any(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}\s*", line) for line in lines)
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
