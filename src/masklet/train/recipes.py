@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,7 +12,7 @@ from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
 from masklet.data.transforms import Augmentation
 from masklet.train.feed import open_bare
-from masklet.train.losses import FROM_SCRATCH
+from masklet.train.losses import FROM_SCRATCH, LossWeights
 from masklet.train.optimiser import OptimiserConfig
 from masklet.train.recipe import HeldOut, Part, Precision, Recipe, Source, Stage
 from masklet.train.rollout import Annotator
@@ -24,6 +24,61 @@ PAPER_VIDEO = Augmentation(1024, degrees=25, shear=20, clip_colour=CLIP_COLOUR, 
 
 LEAST_BETWEEN = 25
 """Steps from one measurement on what is held out to the next, as each takes about as long as a few steps."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What fine-tuning takes of a kind of network and of data: how much at once, what of it learns, and how fast.
+
+    clips: in a batch; clip: the gradient's largest norm; lora_rank: of updates of the trunk, which is else frozen; 0 to
+    train all of it. The other fields are those of `Recipe`, `Stage` and `Part`.
+    """
+
+    lr: float
+    annotator: Annotator
+    clips: int
+    accumulate: int
+    supervision: int
+    losses: LossWeights
+    fixed_statistics: bool
+    clip: float
+    lora_rank: int
+    precision: Precision
+    checkpointing: bool
+
+
+SMALL_ON_STILLS = Regime(
+    lr=2.5e-4,
+    annotator=Annotator(corrections=1, mask_share=0.0, box_share=0.5, box_jitter=0.05),
+    clips=4,
+    accumulate=1,
+    supervision=2,
+    losses=FROM_SCRATCH,
+    fixed_statistics=True,
+    clip=1.0,
+    lora_rank=0,
+    precision="float32",
+    checkpointing=False,
+)
+"""As `nano` was first trained, and as fast as twenty pictures bear; see decision 19."""
+
+SMALL_ON_CLIPS = replace(SMALL_ON_STILLS, lr=1e-4, annotator=Annotator(corrections=1), clips=1)
+"""See decision 14."""
+
+OFFICIAL_SIZES = Regime(
+    lr=5e-5,
+    annotator=Annotator(corrections=3),
+    clips=1,
+    accumulate=4,
+    supervision=4,
+    losses=LossWeights(),
+    fixed_statistics=False,
+    clip=0.1,
+    lora_rank=8,
+    precision="bfloat16",
+    checkpointing=True,
+)
+"""Within the memory of one consumer GPU."""
 
 
 def finetune(
@@ -56,7 +111,9 @@ def finetune(
     """
     model = config_of(start)
     size = image_size or model.image_size
-    small = model.trunk.kind == "convnet"
+    regime = OFFICIAL_SIZES
+    if model.trunk.kind == "convnet":
+        regime = SMALL_ON_STILLS if frames == 1 else SMALL_ON_CLIPS
     augmentation = Augmentation(
         size,
         degrees=10,
@@ -66,26 +123,29 @@ def finetune(
         stretch=1.2,
         clip_colour=CLIP_COLOUR,
     )
-    annotator = Annotator(corrections=1 if small else 3)
-    if small and frames == 1:
-        annotator = replace(annotator, mask_share=0.0, box_share=0.5, box_jitter=0.05)
     pictures = None if images is None else os.fspath(images)
     source = Source(os.fspath(data), images=pictures, max_stride=max_stride, value_range=value_range)
-    clips, accumulate = 4 if small and frames == 1 else 1, 1 if small else 4
-    drawn = steps * accumulate * clips
+    drawn = steps * regime.accumulate * regime.clips
     packed = frames == 1 and not model.close_look and len(open_bare(source)) <= drawn
     part = Part(
         (replace(source, cached=packed),),
-        clips=clips,
+        clips=regime.clips,
         frames=frames,
         sessions=2 if frames == 1 else 1,
         objects=3,
-        annotator=annotator,
+        annotator=regime.annotator,
     )
-    stage = Stage("fine-tune", steps, 5e-5, (part,), augmentation, warmup=steps // 20, supervision=4)
-    if small:  # as it was first trained, and as fast as twenty pictures bear; see decisions 14 and 19
-        lr = 2.5e-4 if frames == 1 else 1e-4
-        stage = replace(stage, lr=lr, supervision=2, losses=FROM_SCRATCH, fixed_statistics=True)
+    stage = Stage(
+        "fine-tune",
+        steps,
+        regime.lr,
+        (part,),
+        augmentation,
+        warmup=steps // 20,
+        losses=regime.losses,
+        supervision=regime.supervision,
+        fixed_statistics=regime.fixed_statistics,
+    )
     measured = None
     if held_out is not None:
         asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
@@ -97,12 +157,12 @@ def finetune(
         "finetune",
         replace(model, image_size=size),
         (stage,),
-        OptimiserConfig(weight_decay=0.05, clip=1.0 if small else 0.1, ema=0.99),
+        OptimiserConfig(weight_decay=0.05, clip=regime.clip, ema=0.99),
         start=start,
-        lora_rank=0 if small else 8,
-        accumulate=accumulate,
-        precision=precision or ("float32" if small else "bfloat16"),
-        checkpointing=not small,
+        lora_rank=regime.lora_rank,
+        accumulate=regime.accumulate,
+        precision=precision or regime.precision,
+        checkpointing=regime.checkpointing,
         held_out=measured,
     )
 
