@@ -47,10 +47,16 @@ def frame_progress(title: str, *, quiet: bool, unit: str = "frames") -> Iterator
 
 @contextmanager
 def told_if_stopped(folder: Path) -> Iterator[None]:
-    """Say, after Ctrl-C, that a clip's results in `folder` are those of its first frames alone."""
+    """Say, after Ctrl-C, that a clip's results in `folder` are those of its first frames alone, if there are any."""
+    earlier = _written(folder)
     try:
         yield
     except KeyboardInterrupt:
-        if (folder / "masklets.json").is_file():
+        if _written(folder) != earlier:
             typer.echo(f"stopped; {folder} holds the frames done until then", err=True)
         raise
+
+
+def _written(folder: Path) -> int | None:
+    results = folder / "masklets.json"
+    return results.stat().st_mtime_ns if results.is_file() else None

@@ -70,7 +70,7 @@ class PassingFrames(FrameSource):
 
     def _next_picture(self) -> Any:
         try:
-            return next(self._frames)
+            picture = next(self._frames)
         except StopIteration:
             if self._failed is not None:  # a generator that has raised anything gives no more
                 raise InputError(
@@ -84,6 +84,8 @@ class PassingFrames(FrameSource):
         except BaseException as error:
             self._failed = error
             raise
+        self._failed = None  # a camera may go on
+        return picture
 
     def _store(self, frame: NDArray[np.uint8]) -> None:
         self._keep(self._pulled, frame)
