@@ -34,7 +34,9 @@ def recognise(path: Path, contents: Any) -> bool:
         return False
     labels = _label_files(path)
     texts = (file.read_text(encoding="utf-8-sig", errors="replace") for file in labels[:20])
-    lines = (line for text in texts for line in text.strip().splitlines()[:1])
+    lines = [line for text in texts for line in text.strip().splitlines()[:1]]
+    if not lines:  # pictures without an object have empty files
+        return bool(labels)
     return any(re.fullmatch(r"\d+(\s+[-+.\deE]+){4,}\s*", line) for line in lines)
 
 
