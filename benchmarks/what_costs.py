@@ -3,7 +3,7 @@
     python benchmarks/what_costs.py --rounds 30
 
 All ways run in one process and take turns, frame by frame, so that a busy machine slows each alike. Prints the median
-of each and of its ratios to the first; they are what README's figures come from.
+of each and of its ratios to the first, which are what README tells.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from parity import scenes
 WARM_FRAMES = 9  # after so many a frame recalls all it ever will but for object pointers
 
 
-@dataclass
+@dataclass(frozen=True)
 class Way:
     """One way to track a frame."""
 

@@ -302,11 +302,15 @@ def test_bad_input_is_one_line_that_says_what_is_wrong(
 
 def test_each_object_of_a_clip_is_shown_somewhere(model, clip, tmp_path, capsys) -> None:
     prompts = tmp_path / "prompts.json"
-    prompts.write_text(json.dumps([{"box": [4, 12, 20, 28]}, {"frame": 3, "points": [[40, 40]], "labels": [0]}]))
+    box = [4, 12, 20, 28]
+    boxes = [{"box": box}, {"frame": 2, "box": box}, {"object": 2, "box": box}]
+    prompts.write_text(json.dumps([*boxes, {"frame": 3, "points": [[40, 40]], "labels": [0]}]))
     given = ("track", clip, "--prompts", prompts, "--model", model, "--out", tmp_path / "out", "--quiet")
     assert run(*given) == 0, "a correction"
     assert run(*given, "--point", "40,40,0", "--object", "5") == 2
     assert "the prompts of object 5 say only what it is not" in capsys.readouterr().err
+    assert run(*given, "--box", "5,12,20,28", "--frame", "2") == 2
+    assert "object 1 has 2 boxes on frame 2" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones(picture, capsys) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from masklet.errors import InputError, PromptError
 from masklet.io.documents import read_json
 from masklet.io.palette import write_index_png
-from masklet.predict.prompt_files import check_positive, place_masks, place_prompt, read_mask, read_prompts
+from masklet.predict.prompt_files import place_masks, read_mask, read_prompts
 
 INDEX = np.array([[0, 1, 1], [2, 2, 0]], np.uint8)
 
@@ -64,7 +64,6 @@ def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path):
         ([{"object": 70000, "box": [1, 2, 3, 4]}], "object is a whole number from 1 to 65535; got 70000"),
         ([{"object": "dog", "box": [1, 2, 3, 4]}], "got 'dog'"),
         ([{"box": [3, 2, 1, 4]}], "prompt 0: box .* inverted"),
-        ([{"box": [1, 2, 3, 4]}, {"points": [[1, 2]]}, {"box": [1, 2, 5, 6]}], "prompt 2: a second box for object 1"),
         ([{"points": [[1, 2]], "labels": [1, 0]}], "1 points need 1 labels"),
         ([{"points": "here"}], "prompt 0: "),
         ([{"frame": 1}], "empty prompt"),
@@ -77,21 +76,6 @@ def test_what_is_wrong_is_said_with_the_place(tmp_path, content, words) -> None:
     with pytest.raises(PromptError, match=words) as caught:
         read_prompts(path)
     assert "prompts.json" in str(caught.value)
-
-
-def test_boxes_on_other_frames_and_of_other_objects_are_taken(tmp_path) -> None:
-    box = [1, 2, 3, 4]
-    content = [{"box": box}, {"box": box, "object": 2}, {"box": box, "frame": 3}]
-    assert len(read_prompts(_write(tmp_path / "prompts.json", content))) == 3
-
-
-def test_an_object_is_shown_somewhere_or_refused() -> None:
-    """A correction may say no more than what the object is not, on whichever frame."""
-    denied = place_prompt(0, 2, [(1, 1, 0)])
-    for shown in (place_prompt(5, 2, [(2, 2, 1)]), place_prompt(0, 2, box=(1, 1, 3, 3))):
-        check_positive([denied, shown, place_prompt(0, 1, box=(1, 1, 3, 3))])
-    with pytest.raises(PromptError, match=r"object 2 say only what it is not"):
-        check_positive([denied, place_prompt(0, 1, box=(1, 1, 3, 3))])
 
 
 def test_a_missing_file_is_named(tmp_path) -> None:

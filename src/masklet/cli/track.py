@@ -68,7 +68,7 @@ def track(
     from masklet.checkpoints import load
     from masklet.cli.progress import frame_progress, told_if_stopped
     from masklet.io.frames import check_there
-    from masklet.predict.prompt_files import check_positive, place_masks, place_prompt, read_prompts
+    from masklet.predict.prompt_files import place_masks, place_prompt, read_prompts
     from masklet.predict.record import track_to_folder
     from masklet.tracking.policy import TrackingPolicy
 
@@ -82,7 +82,6 @@ def track(
         placed += place_masks(frame, mask)
     elif points or boxes or mask:
         placed.append(place_prompt(frame, first, points, boxes[0] if boxes else None, mask))
-    check_positive(placed)
     if reverse and not any(prompt.frame for prompt in placed):
         raise typer.BadParameter(
             "--reverse tracks from the last prompt back to frame 0, and all are on frame 0: leave it out, or prompt a "

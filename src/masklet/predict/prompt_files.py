@@ -57,27 +57,7 @@ def read_prompts(path: str | os.PathLike[str]) -> list[PlacedPrompt]:
         raise PromptError(f"cannot read {path} as JSON: {error}") from error
     if not isinstance(items, list) or not items:
         raise PromptError(f'{path} must hold a list of prompts, such as [{{"frame": 0, "object": 1, "box": [...]}}]')
-    placed = [_placed(item, path, place) for place, item in enumerate(items)]
-    boxed = set()
-    for place, one in enumerate(placed):
-        if one.prompt.box is None:
-            continue
-        if (one.frame, one.object_id) in boxed:
-            raise PromptError(
-                f"{path}, prompt {place}: a second box for object {one.object_id} on frame {one.frame} would take the "
-                "place of the first; two things need two numbers"
-            )
-        boxed.add((one.frame, one.object_id))
-    return placed
-
-
-def check_positive(placed: Sequence[PlacedPrompt]) -> None:
-    """Raise `PromptError` where all that is said of an object is where it is not: anything else would do for it."""
-    shown = {one.object_id for one in placed if one.prompt.is_positive}
-    if denied := sorted({one.object_id for one in placed} - shown):
-        raise PromptError(
-            f"the prompts of object {denied[0]} say only what it is not: add a point on it (label 1), a box or a mask"
-        )
+    return [_placed(item, path, place) for place, item in enumerate(items)]
 
 
 def place_prompt(

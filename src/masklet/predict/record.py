@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -337,12 +337,25 @@ def _unfinished(folder: Path) -> list[tuple[str, str]]:
 
 
 def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:
-    """Raise `PromptError` where nothing is prompted, or an object whose number has no room in an index mask."""
+    """Raise `PromptError` where nothing is prompted, or an object in a way that would not be what was meant.
+
+    Its number has no room in an index mask; all that is said of it is where it is not, for which anything else would
+    do; or it has two boxes on one frame, of which the second would take the place of the first.
+    """
     if not prompts:
         raise PromptError("nothing to track: give a point, a box, a mask or a prompts file")
     for placed in prompts:
         if not 1 <= placed.object_id <= MAX_OBJECT_ID:
             raise PromptError(f"objects in index masks are numbered from 1 to {MAX_OBJECT_ID}; got {placed.object_id}")
+    shown = {placed.object_id for placed in prompts if placed.prompt.is_positive}
+    if denied := sorted({placed.object_id for placed in prompts} - shown):
+        raise PromptError(
+            f"the prompts of object {denied[0]} say only what it is not: add a point on it (label 1), a box or a mask"
+        )
+    boxed = Counter((placed.object_id, placed.frame) for placed in prompts if placed.prompt.box is not None)
+    for (object_id, frame), number in boxed.items():
+        if number > 1:
+            raise PromptError(f"object {object_id} has {number} boxes on frame {frame}: two things need two numbers")
 
 
 def _num_frames_to_track(session: VideoSession, prompts: Sequence[PlacedPrompt], direction: Direction) -> int | None:
