@@ -269,7 +269,7 @@ def test_ctrl_c_and_a_request_to_end_leave_valid_files_of_what_was_done(model, t
         (("segment", "PICTURE", "--box", "9,9,3,3"), 2, "empty or inverted"),
         (("segment", "PICTURE", "--point", "500,1"), 2, "outside the picture of 64 x 48"),
         (("segment", "PICTURE", "--point", "1,1", "--image-size", "100"), 2, "multiple of 32"),
-        (("segment", "PICTURE", "--point", "1,1", "--out", "PICTURE/x"), 1, "cannot write to the folder"),
+        (("segment", "PICTURE", "--point", "1,1", "--out", "PICTURE/x"), 1, "is a file; name a folder"),
         (("track", "CLIP"), 2, "say what to track"),
         (("track", "missing.mp4", "--point", "1,1"), 2, "no such file or folder: missing.mp4"),
         (("track", "PICTURE.d/*.tif", "--point", "1,1"), 2, "no pictures in"),

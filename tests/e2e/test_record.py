@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.errors import OutputError, PromptError
+from masklet.errors import InputError, OutputError, PromptError
 from masklet.io import frame_source
 from masklet.io.formats import read_annotations, write_annotations
 from masklet.io.frames import open_frames
@@ -314,8 +314,23 @@ def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work
         track_to_folder(model, np.stack(moving_square(2)), numbered, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="is a file; name a folder"):
-        track_to_folder(model, np.stack(moving_square(2)), PROMPTS, tmp_path / "file")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match="file is a file; name a folder"):
+            track_to_folder(model, np.stack(moving_square(2)), PROMPTS, out)
+
+
+def test_a_refusal_leaves_no_folder_that_was_not_there(model, tmp_path) -> None:
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / "picture.png")
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "new" / "out", tmp_path / "mine"):
+        with pytest.raises(PromptError, match="no frame 2"):
+            track_to_folder(model, np.stack(moving_square(2)), PROMPTS, out)
+        with pytest.raises(PromptError, match="outside"):
+            segment_to_folder(model, tmp_path / "picture.png", out, points=[(999, 9)])
+        with pytest.raises(InputError, match="points_per_side"):
+            everything_to_folder(model, tmp_path / "picture.png", out, points_per_side=-1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "picture.png"]
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_stack_is_not_taken_for_its_first_picture_without_a_word(model, tmp_path) -> None:

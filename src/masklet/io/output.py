@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,28 @@ if TYPE_CHECKING:
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder for results, its parents too, and see that it can be written to. Raises `OutputError`."""
     folder = Path(path)
-    if folder.is_file():
-        raise OutputError(f"{folder} is a file; name a folder for the results")
+    for place in (folder, *folder.parents):
+        if place.is_file():
+            raise OutputError(f"{place} is a file; name a folder for the results")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
         raise OutputError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """`make_folder` for a block; where an error ends it, what was made and holds nothing is removed again."""
+    made = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
+    try:
+        yield make_folder(path)
+    except BaseException:
+        with suppress(OSError):  # at the first that holds something
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def spare_source(source: object, *outputs: Path) -> None:

@@ -11,7 +11,7 @@ from masklet.io.draw import draw_masks
 from masklet.io.frames import open_frames
 from masklet.io.images import ValueRange, read_image
 from masklet.io.masklets import MaskletsWriter
-from masklet.io.output import make_folder, spare_source
+from masklet.io.output import new_folder, spare_source
 from masklet.io.palette import write_index_png
 from masklet.model.network import Network
 from masklet.predict.everything import everything
@@ -51,10 +51,11 @@ def everything_to_folder(
     holds each whole. Raises `InputError`, `OutputError`.
     """
     picture = read_image(image, value_range)
-    folder = make_folder(out)
+    folder = Path(out)
     spare_source(image, folder / "overlay.png", folder / "masks.png")
     spare_others(folder, "picture", Path(image).name, folder / "overlay.png", folder / "masks.png")
-    found = everything(picture, model, **options)
+    with new_folder(folder):
+        found = everything(picture, model, **options)
     recorded = RecordedEverything(
         folder / "overlay.png", folder / "masks.png", folder / "masklets.json", num_objects=len(found)
     )
@@ -99,7 +100,7 @@ def everything_video_to_folder(
     except TypeError:
         total = None
     num_objects = 0
-    with ClipRecorder(make_folder(out), frames, model.config.name, in_order=True) as recorder:
+    with ClipRecorder(Path(out), frames, model.config.name, in_order=True) as recorder:
         for done, masks in enumerate(results, start=1):
             recorder.add(masks)
             num_objects = max((num_objects, *masks.object_ids))

@@ -20,7 +20,7 @@ from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
 from masklet.io.images import Pages, ValueRange, read_image
 from masklet.io.masklets import Kind, MaskletsWriter, read_index_masks, whose_masklets
-from masklet.io.output import make_folder, spare_source, undivided
+from masklet.io.output import new_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
 from masklet.ops.index_masks import MAX_OBJECT_ID, index_map
@@ -93,7 +93,7 @@ def segment_to_folder(
     otherwise all prompts are for object 1. A single click is ambiguous: of its three masks the one with the highest
     predicted IoU is taken. value_range: see `read_image`. Raises `InputError`, `PromptError`, `OutputError`.
     """
-    folder = make_folder(out)
+    folder = Path(out)
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
     spare_others(folder, "picture", Path(image).name, recorded.overlay, recorded.masks)
@@ -107,13 +107,14 @@ def segment_to_folder(
         )
     predictor = ImagePredictor(model, fill_hole_area=MENDED_AREA, remove_speck_area=MENDED_AREA)
     several = len(boxes) > 1
-    found = predictor.predict(
-        predictor.embed(array),
-        points=points or None,
-        labels=labels,
-        box=None if several or not boxes else boxes[0],
-        boxes=boxes if several else None,
-    ).best()
+    with new_folder(folder):
+        found = predictor.predict(
+            predictor.embed(array),
+            points=points or None,
+            labels=labels,
+            box=None if several or not boxes else boxes[0],
+            boxes=boxes if several else None,
+        ).best()
     masks, iou = found.masks[:, 0], found.iou[:, 0].tolist()
     ids = list(range(1, len(masks) + 1))
     recorded.iou.update(zip(ids, iou, strict=True))
@@ -156,18 +157,18 @@ def track_to_folder(
     Raises `InputError`, `PromptError`, `BrokenVideo` and `OutputError`.
     """
     _check_prompts(prompts)
-    folder = make_folder(out)
+    folder = Path(out)
     spare_source(source, folder / OVERLAY, folder / MASKS)
     in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
     frames = open_frames(source, revisit=not in_passing, value_range=value_range)
     if direction == "both":  # every frame's memories would fill a GPU in the end
         policy = replace(policy, offload=True)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
-    for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
-        placed.prompt.check_within(session.size)
-        session.place(placed.object_id, placed.frame, placed.prompt)
-    total = _num_frames_to_track(session, prompts, direction)
     with ClipRecorder(folder, frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
+        for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
+            placed.prompt.check_within(session.size)
+            session.place(placed.object_id, placed.frame, placed.prompt)
+        total = _num_frames_to_track(session, prompts, direction)
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
             recorder.add(masks)
             if on_frame is not None:
@@ -193,7 +194,7 @@ class ClipRecorder:
     def __init__(
         self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
     ) -> None:
-        self.recorded = Recorded(folder / OVERLAY, make_folder(folder / MASKS), folder / "masklets.json")
+        self.recorded = Recorded(folder / OVERLAY, folder / MASKS, folder / "masklets.json")
         spare_others(folder, "clip", frames.title, self.recorded.overlay)
         self._spare_others_masks(frames)
         self._frames = frames
@@ -208,6 +209,7 @@ class ClipRecorder:
         self._names = self.recorded.masks / UNFINISHED
 
     def __enter__(self) -> ClipRecorder:
+        self._open.enter_context(new_folder(self.recorded.masks))
         self._open.callback(self._note_finished)  # last of all
         self._open.enter_context(self._writer)
         self._open.enter_context(self._video)

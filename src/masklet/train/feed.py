@@ -36,7 +36,7 @@ PACKING_SECONDS = 5.0
 """Packing stills is heard of after so long."""
 
 MOST_EMPTY = 20
-"""So many batches in a row without an object are no chance any more."""
+"""So many batches in a row without an object, or as many as a shorter stage has steps, are no chance any more."""
 
 PART_CHANCE = 4
 """Sets the generators that choose parts apart from those of `data.mix` and `train.loop`."""
@@ -242,16 +242,16 @@ def batches(feed: Feed, first: int, last: int, workers: int) -> Iterator[tuple[P
         # A forked worker would inherit OpenCV's and OpenMP's locks without the threads that hold them, and hang.
         multiprocessing_context="spawn" if workers else None,
     )
-    empty = 0
+    empty, most = 0, max(2, min(MOST_EMPTY, feed.stage.steps))
     for item in loader:
         if isinstance(item, MaskletError):
             raise item
         _, batch = item
         empty = 0 if batch.valid.any() else empty + 1
-        if empty == MOST_EMPTY:
+        if empty == most:
             augmentation = feed.stage.augmentation
             raise InputError(
-                f"{MOST_EMPTY} batches in a row show no object to learn from, the last {', '.join(batch.names)}: their "
+                f"{most} batches in a row show no object to learn from, the last {', '.join(batch.names)}: their "
                 f"masks are empty, or things are smaller than {augmentation.min_area} pixels in pictures of "
                 f"{augmentation.size} x {augmentation.size} (a run with a larger image_size, --image-size, shows more)"
             )
