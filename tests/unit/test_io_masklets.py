@@ -126,7 +126,7 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path) -> None:
     ):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to the folder"):
+    with pytest.raises(OutputError, match="is a file; name a folder"):
         make_folder(tmp_path / "file" / "below")
     assert make_folder(tmp_path / "a" / "b").is_dir()
 
