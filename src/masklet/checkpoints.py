@@ -95,7 +95,6 @@ def load(
         if config.trunk.kind == "convnet":
             # Convolutions on a CPU are quicker so: a frame takes a tenth less.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.sam_prompt_encoder.pe_layer.float()  # places of points lose pixels in half precision
     return model.eval()
 
 

@@ -327,6 +327,15 @@ def test_models_lists_every_name_and_where_it_is(capsys) -> None:
     assert "in the package" in lines[0]
 
 
+def test_a_folder_that_may_not_be_looked_into_is_one_line(picture, capsys, monkeypatch) -> None:
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied", "/somewhere/else")
+
+    monkeypatch.setattr("masklet.predict.record.segment_to_folder", forbidden)
+    assert run("segment", picture, "--point", "1,1") == 1
+    assert capsys.readouterr().err.strip() == "masklet: no permission to use /somewhere/else: Permission denied"
+
+
 @pytest.mark.parametrize(
     ("error", "advice"),
     [

@@ -264,6 +264,9 @@ def test_an_object_of_sav_that_is_never_seen_does_not_end_a_run(model, tmp_path)
     (root / "Annotations_6fps/clip/000").rename(root / "Annotations_6fps/clip/002")
     assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "out", "--quiet") == 0
     assert figures(tmp_path / "out")["settings"]["objects"] == 1
+    common = ("interactive", "--data", root, "--model", model, "--quiet", "--rounds", 1, "--clicks", 1)
+    assert run(*common, "--out", tmp_path / "clicked") == 0
+    assert figures(tmp_path / "clicked")["settings"]["objects"] == 1
     for path in sorted((root / "Annotations_6fps/clip/002").iterdir())[1:]:
         path.unlink()
     assert run("vos", "--data", root, "--model", model, "--out", tmp_path / "sent", "--quiet") == 0

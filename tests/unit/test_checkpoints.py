@@ -63,7 +63,18 @@ def test_half_precision_on_request_keeps_the_places_of_points(tmp_path):
     for dtype in (torch.bfloat16, "bfloat16"):
         loaded = load(tmp_path / "model.pt", device="cpu", dtype=dtype)
         assert loaded.dtype == torch.bfloat16
-        assert loaded.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
+        assert_places_are_kept(loaded)
+    loaded = load(tmp_path / "model.pt", device="cpu")
+    assert_places_are_kept(loaded.to(torch.bfloat16))
+    assert_places_are_kept(loaded.half().to(torch.bfloat16).float())
+
+
+def assert_places_are_kept(model):
+    (saved, here) = (
+        network.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix for network in (tiny_model(), model)
+    )
+    assert here.dtype == torch.float32
+    assert torch.equal(here, saved)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, "half", "torch.float64"])

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from masklet.checkpoints import load, save
@@ -13,7 +14,7 @@ from masklet.cli import app
 from masklet.cli.train import _told
 from masklet.errors import CheckpointError, InputError
 from masklet.model.network import Network
-from masklet.train.recipe import load_recipe
+from masklet.train.recipe import load_recipe, save_recipe
 from masklet.train.saved import make_model
 from tiny_training import HIERA, stills_recipe, write_clip, write_stills
 
@@ -62,6 +63,20 @@ def test_a_start_of_another_architecture_is_refused(tmp_path):
     save(Network(HIERA), tmp_path / "start.safetensors")
     with pytest.raises(CheckpointError, match="does not fit"):
         make_model(replace(recipe, start=str(tmp_path / "start.safetensors")), started=True)
+
+
+def test_a_recipe_trains_where_fine_tuning_would_and_keeps_its_start_from_anywhere(runner, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr("masklet.train.loop.begin", lambda recipe, *more: begun.append((recipe, more[-1])))
+    monkeypatch.setattr("masklet.checkpoints.choose_device", lambda *_: torch.device("meta"))
+    save(Network(stills_recipe(tmp_path, 2).model), tmp_path / "start.safetensors")
+    write_stills(tmp_path / "stills", 1)
+    monkeypatch.chdir(tmp_path)
+    run(runner, "finetune", "--data", "stills", "--out", "run", "--from", "start.safetensors")
+    save_recipe(begun[0][0], tmp_path / "recipe.json")
+    run(runner, "run", "recipe.json", "--out", "again")
+    assert begun[0] == begun[1]
+    assert begun[0][0].start == str(tmp_path / "start.safetensors") and begun[0][1] == "meta"
 
 
 def test_data_that_are_not_there_are_named(runner, tmp_path):

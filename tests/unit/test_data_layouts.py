@@ -704,6 +704,14 @@ def test_painting_leaves_out_what_is_covered_on_any_frame(generator):
     assert seen == {(1, 2), (2, 3)}
 
 
+def test_painting_leaves_out_what_is_covered_on_one_frame_though_it_is_large_on_others(generator):
+    large = [encode_rle(rectangle(0, 0, 20, 20)), encode_rle(rectangle(24, 0, 26, 2))]
+    other = [None, encode_rle(rectangle(24, 0, 28, 8))]
+    for _ in range(10):
+        index = paint_masklets([large, other], 2, Size(HEIGHT, WIDTH), generator)
+        assert len(np.unique(index[index > 0])) == 1
+
+
 def test_paintings_show_what_those_before_left_out(generator):
     size = Size(HEIGHT, WIDTH)
     nested = [[encode_rle(rectangle(0, 0, 4 * side, 4 * side))] for side in (1, 2, 3)]

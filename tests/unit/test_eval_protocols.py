@@ -14,7 +14,7 @@ import masklet
 from masklet.data.prompts import deepest_point
 from masklet.errors import InputError
 from masklet.eval.image import ImageRun, click_ious
-from masklet.eval.interactive import InteractiveRun, SimulatedAnnotator
+from masklet.eval.interactive import InteractiveRun, SimulatedAnnotator, interactive_report
 from masklet.eval.layouts import Dataset, open_clips
 from masklet.eval.prompting import prompt_object
 from masklet.eval.running import ModelChoice
@@ -227,6 +227,11 @@ def test_masks_alone_are_not_enough_for_a_model(dataset):
         VosRun(alone, MODEL, Path("out"))
     with pytest.raises(InputError, match="has no pictures, which the interactive protocols need"):
         InteractiveRun(alone, MODEL)
+
+
+def test_a_report_of_no_object_is_an_error(dataset):
+    with pytest.raises(InputError, match="nothing to click on"):
+        interactive_report(InteractiveRun(dataset, MODEL), {"clip": {"objects": []}}, 0.0)
 
 
 def test_the_list_of_training_clips_does_not_choose_what_is_evaluated(dataset):

@@ -441,6 +441,13 @@ def test_sav_places_frames_by_number_where_they_are_every_fourth(tmp_path, names
     assert told in "".join(lost) and bool(told) == any("counted" in sentence for sentence in lost)
 
 
+def test_single_pictures_whose_names_are_numbers_are_no_frames_of_a_video(tmp_path):
+    mask = encode_rle(np.ones((10, 12), bool))
+    stills = tuple(Frame(f"{name}.jpg", Size(10, 12), (ObjectMask(1, mask),)) for name in ("000000000400", "139"))
+    write_annotations(Annotations(stills), tmp_path, "sav")
+    assert len(read_annotations(tmp_path).frames) == 2
+
+
 def test_of_a_clip_numbered_frame_by_frame_sav_keeps_every_fourth_and_says_so(tmp_path):
     """A tracked clip, from its third frame on; SA-V's readers take annotation k for frame 4 k."""
     frames = []

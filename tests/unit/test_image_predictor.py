@@ -235,6 +235,17 @@ def test_a_mask_of_other_proportions_is_refused(predictor, embedding, size):
         predictor.predict(embedding, mask=np.ones(size, bool))
 
 
+def test_a_mask_too_thin_for_the_model_is_warned_of_and_its_box_asked_for(predictor):
+    embedding = predictor.embed(np.zeros((600, 600, 3), np.uint8))
+    line = np.zeros((600, 600), bool)
+    line[300:302, 100:500] = True
+    with pytest.warns(UserWarning, match="no part thick enough") as caught:
+        found = predictor.predict(embedding, mask=line)
+    assert caught[0].filename == __file__
+    boxed = predictor.predict(embedding, box=(100, 300, 500, 302), multimask=False)
+    torch.testing.assert_close(found.low_res, boxed.low_res)
+
+
 def test_earlier_masks_are_one_for_each_object(predictor, embedding):
     boxes = [[4, 10, 30, 30], [20, 5, 60, 44], [0, 0, 72, 48]]
     found = predictor.predict(embedding, boxes=boxes)

@@ -250,7 +250,7 @@ def test_short_floats_will_do(autocast):
     """A model in bfloat16, and one in float32 run as the official notebooks do."""
     model = tiny_model(replace(TINY_CONVNET, close_look=True, guided_edges=True))
     if not autocast:
-        model.to(torch.bfloat16).sam_prompt_encoder.pe_layer.float()
+        model.to(torch.bfloat16)
     clip, box = tiny_clip(2), (4, 12, 20, 28)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         predictor = ImagePredictor(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -270,6 +272,54 @@ def test_a_window_that_has_gone_through_the_clip_says_so(model, clip, direction)
     with pytest.raises(PromptError, match="gone through the clip"):
         list(session.propagate(direction=direction))
     assert not list(session.propagate(num_frames=5)), "which ends a loop that asks for so many at a time"
+
+
+def test_a_window_says_that_a_prompt_it_let_go_cannot_be_taken_back(model, clip):
+    session = VideoSession(model, clip, keep="window", policy=TrackingPolicy(max_conditioning=2))
+    for frame in (0, 2, 4):
+        session.add(1, frame, **POINT)
+    list(session.propagate(num_frames=9))
+    with pytest.raises(PromptError, match="frame 0 has passed"):
+        session.clear(1, 0)
+    assert 0 in session.tracks[1].prompts
+
+
+@pytest.mark.parametrize("prompt", [POINT, {"mask": np.pad(np.ones((20, 20), bool), ((8, 20), (8, 44)))}])
+def test_what_waits_becomes_a_first_prompt_when_the_one_before_is_taken_back(model, clip, prompt):
+    session = VideoSession(model, clip, policy=TrackingPolicy(corrections_condition=False))
+    session.add(1, 0, **POINT)
+    list(session.propagate())
+    session.add(1, 5, **prompt)
+    session.clear(1, 0)
+    assert frames_of(session.propagate(), 1) == list(range(5, 14))
+
+
+def test_taking_a_prompt_back_loses_no_other_one_when_it_is_interrupted(model, clip, monkeypatch):
+    session = VideoSession(model, clip)
+    session.add(1, 0, **POINT)
+    list(session.propagate())
+    for frame in (5, 8):
+        session.add(1, frame, **POINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "_answer", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            session.clear(1, 0)
+    assert sorted(session.tracks[1].drafts) == [5, 8]
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_filled_hole_stays_filled_where_edges_follow_the_picture(model, guided):
+    """A hole of another colour than the object, which the guide alone would open again."""
+    picture = np.zeros((96, 96, 3), np.uint8)
+    picture[20:76, 20:76] = (200, 30, 30)
+    picture[44:52, 44:52] = (0, 255, 0)
+    session = VideoSession(model, [picture], policy=TrackingPolicy(fill_hole_area=8, guided_edges=guided))
+    logits = torch.full((1, 1, 16, 16), -8.0)
+    logits[..., 3:13, 3:13] = 8.0
+    logits[..., 7:9, 7:9] = -8.0
+    result = FrameResult(0, session._cleaned(logits), torch.zeros(1, 8), torch.ones(1, 1))
+    masks = session._frame_masks(0, {1: result}).masks[0]
+    assert masks[44:52, 44:52].all()
 
 
 def test_a_window_goes_on_from_where_it_stopped(model, clip):

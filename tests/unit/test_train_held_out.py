@@ -142,6 +142,23 @@ def test_data_held_out_are_opened_before_a_run_and_must_show_something(stills, o
     Run.begin(recipe, tmp_path / "run", PACE)  # what was refused is no run in the way of another
 
 
+def test_a_run_that_never_gets_better_says_so(stills, others, tmp_path, monkeypatch, capsys):
+    marks = iter([0.5, 0.4])
+    monkeypatch.setattr("masklet.train.held_out.measure", lambda *_: {"iou/box0": next(marks)})
+    recipe = held_out_recipe(stills, others)
+    run = Run.begin(recipe, tmp_path, PACE)
+    examiner = Examiner(recipe.held_out, recipe, tmp_path)
+    for step in (0, recipe.num_steps):
+        examiner.ask(run.result(), step)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("never better than what it started from")
+
+
+def test_what_is_trained_on_is_not_held_out(stills, tmp_path):
+    (tmp_path / "link").symlink_to(stills)
+    with pytest.raises(InputError, match="is what is trained on"):
+        finetune(stills, held_out=tmp_path / "link")
+
+
 def test_what_is_held_out_stands_in_the_recipe(stills, others, tmp_path):
     recipe = finetune(stills, steps=1000, held_out=others)
     save_recipe(recipe, tmp_path / "recipe.json")

@@ -53,7 +53,15 @@ def test_only_the_best_candidate_is_taught_its_mask():
     (loss.focal + loss.dice).sum().backward()
     assert logits.grad[0, 2].abs().sum() > 0
     assert logits.grad[0, :2].abs().sum() == 0
-    assert loss.best_iou.item() == 1
+
+
+@pytest.mark.parametrize(("surest", "expected"), [(0, 0.0), (1, 0.5), (2, 1.0)])
+def test_the_iou_that_is_watched_is_of_the_candidate_that_would_be_shown(surest, expected):
+    """Not of the one nearest to the truth, which nobody knows in use."""
+    iou = torch.eye(3)[surest : surest + 1]
+    logits = torch.tensor([ALL_WRONG, HALF, ALL_RIGHT]).reshape(1, 3, 2, 2)
+    several = MaskCandidates(logits, iou, torch.zeros(1, 3, 8), torch.ones(1, 1))
+    assert decoding_loss(several, TRUTH, LossWeights()).shown_iou.item() == expected
 
 
 @pytest.mark.parametrize(("focal", "dice_of_best"), [(20.0, 0.4), (1.0, 0.25)])
@@ -80,7 +88,7 @@ def test_where_the_object_is_absent_only_presence_counts():
 def test_the_iou_that_is_watched_is_of_what_would_be_shown(presence, truth, expected):
     """Nothing, where the object is judged absent: right where it is, wrong where it is not."""
     loss = decoding_loss(candidates([ALL_RIGHT], [0.9], float(presence)), TRUTH * truth > 0, LossWeights())
-    assert loss.best_iou.item() == expected
+    assert loss.shown_iou.item() == expected
 
 
 def test_the_total_weighs_the_parts():
@@ -92,4 +100,4 @@ def test_the_total_weighs_the_parts():
 
 def test_finer_truth_is_met_by_enlarged_logits():
     truth = TRUTH.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert decoding_loss(candidates([ALL_RIGHT], [1.0], 9.0), truth, LossWeights()).best_iou.item() == 1
+    assert decoding_loss(candidates([ALL_RIGHT], [1.0], 9.0), truth, LossWeights()).shown_iou.item() == 1

@@ -199,6 +199,7 @@ def test_of_many_prompted_frames_the_nearest_on_either_side_are_recalled(frame, 
     assert nearest_frames(frame, prompted, 3) == chosen
     assert nearest_frames(frame, prompted, 6) == nearest_frames(frame, prompted, None) == prompted
     assert nearest_frames(30, prompted, 2) == [20, 30], "the last before, and the first from it on"
+    assert nearest_frames(25, [*range(5), 15, 20, 30, 35], 3) == nearest_frames(25, [15, 20, 30, 35], 3) == [15, 20, 30]
     plan = plan_recall(frame, conditioning=prompted, tracked=(), num_frames=None, max_conditioning=3)
     assert [past for past, slot in plan.maps if slot == 0] == chosen
     assert {past for past, _ in plan.pointers} <= {past for past in prompted if past <= frame}

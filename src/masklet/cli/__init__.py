@@ -70,6 +70,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except MaskletError as error:
         _complain(str(error))
         sys.exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
+    except PermissionError as error:  # of a folder that may not be looked into
+        _complain(f"no permission to use {error.filename}: {error.strerror}")
+        sys.exit(EXIT_FAILURE)
     except (RuntimeError, MemoryError) as error:
         on_gpu = "out of memory" in str(error)  # as CUDA and MPS call it
         if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):

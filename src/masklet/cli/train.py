@@ -20,6 +20,9 @@ DataPath = partial(typer.Option, resolve_path=True)
 Data = Annotated[Path, DataPath("--data", help="Folder (or COCO file) of annotated pictures or clips.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for this run: its recipe, state, curves and model.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+AnyDevice = Annotated[
+    str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes that prepare batches; if left out, 1 on the CPU, up to 8 beside a GPU."),
@@ -79,9 +82,7 @@ def finetune(
             help='float32, bfloat16 or "bfloat16 encoder"; if left out, bfloat16 for all but nano on GPUs that have it.'
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps; if left out, CUDA where there is one, otherwise the CPU.")
-    ] = None,
+    device: AnyDevice = None,
     workers: Workers = None,
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -93,7 +94,7 @@ def finetune(
     device = device or choose_device().type
     recipe = recipes.finetune(
         data,
-        start,
+        _from(start),
         steps=steps,
         frames=frames,
         image_size=image_size,
@@ -119,7 +120,7 @@ def mose_finetune(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    recipe = recipes.mose_finetune(data, start, num_gpus=int(os.environ.get("WORLD_SIZE", "1")))
+    recipe = recipes.mose_finetune(data, _from(start), num_gpus=int(os.environ.get("WORLD_SIZE", "1")))
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
@@ -137,7 +138,7 @@ def paper_full(
     from masklet.train import recipes
     from masklet.train.loop import Pace, begin
 
-    recipe = recipes.paper_full(stills, clips, start)
+    recipe = recipes.paper_full(stills, clips, _from(start))
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))
 
 
@@ -145,16 +146,18 @@ def paper_full(
 def run_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.json", help="A recipe, such as a run's, edited.")],
     out: Out,
-    device: Device = "cpu",
+    device: AnyDevice = None,
     workers: Workers = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train by a recipe from a file, with rates, batches, seed and data as it says."""
+    from masklet.checkpoints import choose_device
     from masklet.train.loop import Pace, begin
     from masklet.train.recipe import load_recipe
 
     loaded = load_recipe(recipe)
-    _told(out, lambda: begin(loaded, out, Pace(workers=workers, tensorboard=tensorboard), device))
+    chosen = device or choose_device().type
+    _told(out, lambda: begin(loaded, out, Pace(workers=workers, tensorboard=tensorboard), chosen))
 
 
 @app.command("resume")
@@ -185,6 +188,11 @@ def export(
     network, progress = saved_model(run)
     save(network, model, torch.float16 if half else None)
     typer.echo(f"{model}: the model after {progress}")
+
+
+def _from(start: str) -> str:
+    """A checkpoint's name, or its path from anywhere, which a run's recipe keeps."""
+    return str(Path(start).resolve()) if Path(start).is_file() else start
 
 
 def _told(run: Path, train: Callable[[], Any]) -> None:

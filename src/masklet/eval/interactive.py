@@ -85,7 +85,8 @@ class InteractiveRun(ModelMeasure):
         """For each object of a clip: its frames, and of each round the frame clicked on and J and F of all frames."""
         clip = self.data.clip(item)
         with self.model.loaded() as model:
-            return {"objects": [self._annotate(model, clip, object_id) for object_id in clip.object_ids]}
+            seen = [object_id for object_id in clip.object_ids if clip.is_ever_seen(object_id)]
+            return {"objects": [self._annotate(model, clip, object_id) for object_id in seen]}
 
     def _annotate(self, model: Any, clip: AnnotatedClip, object_id: int) -> dict[str, Any]:
         from masklet.predict.video import VideoSession
@@ -168,6 +169,8 @@ def interactive_report(run: InteractiveRun, results: dict[str, dict[str, Any]], 
         for clip, result in results.items()
         for record in result["objects"]
     )
+    if not rows:
+        raise InputError("no mask of these clips shows an object: there is nothing to click on")
     summary = {column: float(np.mean([row.values[column] for row in rows])) for column in rows[0].values}
     line = [(float(number), summary[_column(number)]) for number in range(1, run.rounds + 1)]
     title = f"Interactive segmentation, {run.mode}"

@@ -41,6 +41,8 @@ _PAGED = ("TIFF", "PNG", "WEBP")
 
 _PLANAR_CONFIGURATION, _BITS_PER_SAMPLE, _DESCRIPTION = 284, 258, 270
 """Tags of TIFF."""
+_ORIENTATION = 274
+"""A tag of EXIF."""
 _IMAGEJ_AXIS, _OME_AXIS = r"^(channels|slices|frames)=(\d+)", r'\bSize([CZT])="(\d+)"'
 """What ImageJ and OME write into the description of a stack that has several kinds of pages."""
 
@@ -127,7 +129,9 @@ def _read_page(image: Image.Image, page: int, path: Path, value_range: ValueRang
             f"{path} keeps the colours of its 16-bit pixels apart, which Pillow reads wrongly: save it with "
             "interleaved colours, or as 8-bit"
         )
-    return _from_pil(ImageOps.exif_transpose(image), str(path), value_range)
+    if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied for nothing
+        image = ImageOps.exif_transpose(image)
+    return _from_pil(image, str(path), value_range)
 
 
 def _check_axes(image: Image.Image, number: int, path: Path) -> None:
@@ -183,7 +187,7 @@ def _from_pil(image: Image.Image, name: str, value_range: ValueRange | None) -> 
         return _to_rgb(_to_bytes(np.asarray(image).astype(np.int64), 65535, value_range))
     if image.mode == "F":
         return _to_rgb(_to_bytes(np.asarray(image), value_range=value_range))
-    picture = np.array(image.convert("RGB"))
+    picture = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return picture if value_range is None else _to_bytes(picture, value_range=value_range)
 
 

@@ -37,7 +37,7 @@ class ImageFeatures:
 
     def expand(self, batch: int) -> ImageFeatures:
         """The same features for `batch` prompts, without a copy where there is one picture."""
-        if len(self.stride16) == batch:
+        if self.stride16.shape[0] == batch:
             return self
         return ImageFeatures(*(maps.expand(batch, -1, -1, -1) for maps in (self.stride4, self.stride8, self.stride16)))
 

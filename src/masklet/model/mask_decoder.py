@@ -37,7 +37,7 @@ class MaskCandidates:
 
     def best(self) -> MaskCandidates:
         """The one with the highest predicted IoU."""
-        rows = torch.arange(len(self.iou), device=self.iou.device)
+        rows = torch.arange(self.iou.shape[0], device=self.iou.device)
         best = self.iou.argmax(1)
         logits, iou, tokens = (each[rows, best][:, None] for each in (self.logits, self.iou, self.tokens))
         return MaskCandidates(logits, iou, tokens, self.presence)
@@ -102,7 +102,7 @@ class MaskDecoder(nn.Module):
     ) -> MaskCandidates:
         """conditioned: [b c h w]; positions: [1 c h w]; sparse: [b n c]; dense: [b c h w] or [1 c 1 1]."""
         output_tokens = torch.cat((self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight))
-        tokens = torch.cat((output_tokens.expand(len(sparse), -1, -1), sparse), dim=1)
+        tokens = torch.cat((output_tokens.expand(sparse.shape[0], -1, -1), sparse), dim=1)
         tokens, maps = self.transformer(conditioned + dense, positions, tokens)
         presence_token, iou_token, mask_tokens = tokens[:, 0], tokens[:, 1], tokens[:, 2 : 2 + NUM_MASKS]
         brushes = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=2)

@@ -87,7 +87,7 @@ class Network(nn.Module):
         """The stride-16 features in the light of the memory, [b c h w]; marked as memoryless where there is none."""
         if memory is None:
             return features.stride16 + self.no_mem_embed.transpose(1, 2)[..., None]
-        maps = features.expand(len(memory.tokens)).stride16
+        maps = features.expand(memory.tokens.shape[0]).stride16
         return self.memory_attention(maps, memory)
 
     def decode(
@@ -150,7 +150,7 @@ class Network(nn.Module):
 
         `binarise` treats the mask as certain, as for prompted frames.
         """
-        features = features.expand(len(logits))
+        features = features.expand(logits.shape[0])
         height, width = features.stride16.shape[-2:]
         full = resize_bilinear(logits, height * STRIDE, width * STRIDE)
         mask = (full > 0).to(full.dtype) if binarise else full.sigmoid()
@@ -185,7 +185,7 @@ class Network(nn.Module):
     ) -> MaskCandidates:
         height, width = conditioned.shape[-2:]
         given = (conditioned, None if points is None else points.xy, mask_logits)
-        batch = max(len(part) for part in given if part is not None)
+        batch = max(part.shape[0] for part in given if part is not None)  # len() is a constant to exporters
         if points is None:
             points = no_points(batch, conditioned.device)
         if mask_logits is not None:

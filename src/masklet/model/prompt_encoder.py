@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,15 @@ class FourierPositions(nn.Module):
     def __init__(self, num_waves: int) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_waves))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FourierPositions:
+        """Move to another device, but not into half precision, in which places lose pixels."""
+        matrix = self.positional_encoding_gaussian_matrix
+        super()._apply(fn, recurse)
+        moved = self.positional_encoding_gaussian_matrix
+        if moved.dtype.itemsize < torch.float32.itemsize:
+            self.positional_encoding_gaussian_matrix = matrix.to(moved.device, torch.float32)
+        return self
 
     def forward(self, xy: Tensor) -> Tensor:
         """[... 2] in 0 to 1 to [... 2*num_waves]."""

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+OFFICIAL_FILL = 0.1
+"""Logit of a filled hole in the official package's videos; removed specks get its negative."""
+
+
 def fill_holes_and_specks(
-    logits: torch.Tensor, *, hole_area: int, speck_area: int, fill: float = 0.1, keep_largest: bool = True
+    logits: torch.Tensor, *, hole_area: int, speck_area: int, fill: float = OFFICIAL_FILL, keep_largest: bool = True
 ) -> torch.Tensor:
     """Close small holes and drop small specks of masks given as logits, positive inside.
 

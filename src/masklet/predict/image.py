@@ -5,6 +5,7 @@ Source: SAM 2 paper, section 4; official `sam2_image_predictor.py`.
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from masklet.checkpoints import expect_model, save_tensors
-from masklet.errors import InputError, PromptError
+from masklet.errors import InputError, MaskletWarning, PromptError
 from masklet.io.images import read_image, read_own_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
 from masklet.model.network import FED_BACK_LIMIT, Network
@@ -139,24 +140,22 @@ class ImagePredictor:
         if not len(images):
             return []
         keep = self.close_look or self.guided_edges
-        arrays = [(read_own_image if keep else read_image)(image) for image in images]
         image_size, device = self.model.config.image_size, self.model.device
+        sizes: list[Size] = []
+        kept: list[NDArray[np.uint8] | None] = []
         encoded: list[ImageFeatures] = []
-        for begin in range(0, len(arrays), MAX_TOGETHER):
-            some = [picture_pixels(array, image_size, device) for array in arrays[begin : begin + MAX_TOGETHER]]
+        for begin in range(0, len(images), MAX_TOGETHER):
+            arrays = [(read_own_image if keep else read_image)(image) for image in images[begin : begin + MAX_TOGETHER]]
+            sizes += [Size(*array.shape[:2]) for array in arrays]
+            kept += arrays if keep else [None] * len(arrays)
+            some = [picture_pixels(array, image_size, device) for array in arrays]
             features = self.model.encode(torch.cat(some))
             # Of several each gets a copy, so that one that is kept does not keep all.
             rows = torch.arange(len(some), device=device).split(1)
             encoded += [features.select(row) for row in rows] if len(some) > 1 else [features]
         return [
-            ImageEmbedding(
-                Size(*array.shape[:2]),
-                own,
-                self.model.config.name,
-                self._weights,
-                array if keep else None,
-            )
-            for own, array in zip(encoded, arrays, strict=True)
+            ImageEmbedding(size, own, self.model.config.name, self._weights, array)
+            for size, own, array in zip(sizes, encoded, kept, strict=True)
         ]
 
     def predict(
@@ -320,7 +319,17 @@ class ImagePredictor:
             prompt = Prompt.of(mask=mask)
             prompt.check_proportions(embedding.size)
             assert prompt.mask is not None
-            return (to_model_mask(prompt.mask, side, self.model.device) * 2 - 1) * GIVEN_MASK_LOGIT
+            shown = to_model_mask(prompt.mask, side, self.model.device)
+            if prompt.mask.any() and not (shown > 0.5).any():
+                warnings.warn(
+                    f"the mask given has no part thick enough for the {side} x {side} cells that the model sees it in: "
+                    "only what comes with it is asked for, or the box around it; cut out the part of the picture "
+                    "around it, or load the model with a larger image_size",
+                    MaskletWarning,
+                    stacklevel=3,  # whoever called `predict`
+                )
+                return None
+            return (shown * 2 - 1) * GIVEN_MASK_LOGIT
         try:
             logits = torch.as_tensor(mask_logits, dtype=torch.float32, device=self.model.device).detach()
         except (TypeError, ValueError, RuntimeError) as error:

@@ -21,10 +21,11 @@ from masklet.errors import InputError, MaskletWarning, PromptError
 from masklet.io.frames import open_frames
 from masklet.model.image_encoder import ImageFeatures
 from masklet.model.network import ABSENT_LOGIT, Decoded, Network
-from masklet.ops.components import fill_holes_and_specks
+from masklet.ops.components import OFFICIAL_FILL, fill_holes_and_specks
 from masklet.ops.coordinates import to_model_mask, to_model_points
 from masklet.ops.overlap import non_overlapping
 from masklet.predict.close_look import look_closer
+from masklet.predict.image import HOLE_FILL
 from masklet.predict.pixels import at_full_size, frame_pixels
 from masklet.predict.track import Track
 from masklet.tracking.memory import FrameResult, RecallPlan
@@ -124,16 +125,15 @@ class VideoSession:
         earlier = track.prompts.get(frame)
         if earlier is not None and not replace:
             prompt = earlier.followed_by(prompt)
-        features = self._features(frame)
-        track.drafts[frame] = self._answer(track, frame, features, prompt)
+        track.drafts[frame] = self._answer(track, frame, prompt, track.latest(frame))
         track.prompts[frame] = prompt
         self.tracks[object_id] = track
 
     @torch.no_grad()
     def preview(self, frame: int) -> FrameMasks:
         """The masks known on a frame, of all objects that have one there."""
-        results = {object_id: track.latest(frame) for object_id, track in self.tracks.items()}
-        return self._frame_masks(frame, {i: result for i, result in results.items() if result and _has_mask(result)})
+        found = ((object_id, track.latest(frame)) for object_id, track in self.tracks.items())
+        return self._frame_masks(frame, {i: result for i, result in found if result and result.logits is not None})
 
     def clear(self, object_id: int, frame: int) -> FrameMasks:
         """Take back an object's prompts on a frame, which becomes an ordinary frame. Raises `PromptError`.
@@ -142,6 +142,8 @@ class VideoSession:
         frames again.
         """
         track, frame = self._track(object_id), whole_number("a frame", frame)
+        if frame in track.prompts and frame not in track.drafts and frame not in track.conditioning:
+            self._check_window(frame)  # which has let it go, but not what was made of it
         track.prompts.pop(frame, None)
         track.drafts.pop(frame, None)
         if frame in track.conditioning:
@@ -276,10 +278,10 @@ class VideoSession:
             for begin in range(0, len(members), step):
                 yield members[begin : begin + step]
 
-    def _answer(self, track: Track, frame: int, features: ImageFeatures, prompt: Prompt) -> FrameResult:
-        """Decode a prompt; a given mask is adopted, whatever is remembered."""
-        seen = frame in track.visited
-        cue = self._cue(prompt, track.latest(frame))
+    def _answer(self, track: Track, frame: int, prompt: Prompt, earlier: FrameResult | None) -> FrameResult:
+        """Decode a prompt, from the earlier answer; a given mask is adopted, whatever is remembered."""
+        features, seen = self._features(frame), frame in track.visited
+        cue = self._cue(prompt, earlier)
         decoded = decode_frame(
             self.model,
             features,
@@ -303,9 +305,7 @@ class VideoSession:
     def _answer_again(self, track: Track) -> None:
         """Decode what waits to be committed once more: the answers may owe something to what was just forgotten."""
         for frame in sorted(track.drafts):
-            if track.prompts[frame].mask is None:
-                del track.drafts[frame]
-                track.drafts[frame] = self._answer(track, frame, self._features(frame), track.prompts[frame])
+            track.drafts[frame] = self._answer(track, frame, track.prompts[frame], track.history.get(frame))
 
     def _closer(self, frame: int, cue: Cue, decoded: Decoded) -> Tensor:
         """The answer to a prompt, logits [1 1 4h 4w], as it is seen from close by where that is wanted."""
@@ -341,8 +341,9 @@ class VideoSession:
         return Cue(points=points, earlier_logits=logits)
 
     def _cleaned(self, logits: Tensor) -> Tensor:
-        policy = self.policy
-        return fill_holes_and_specks(logits, hole_area=policy.fill_hole_area, speck_area=policy.remove_speck_area)
+        holes, specks = self.policy.fill_hole_area, self.policy.remove_speck_area
+        fill = HOLE_FILL if self._has_guided_edges else OFFICIAL_FILL  # guided edges open again what is faintly filled
+        return fill_holes_and_specks(logits, hole_area=holes, speck_area=specks, fill=fill)
 
     def _frame_masks(self, frame: int, results: dict[int, FrameResult]) -> FrameMasks:
         device = self.model.device
@@ -360,8 +361,11 @@ class VideoSession:
 
     def _guide(self, frame: int) -> NDArray[np.uint8] | None:
         """The frame, where edges are to follow it."""
-        wanted = self.policy.guided_edges
-        return self.frames[frame] if (self.model.config.guided_edges if wanted is None else wanted) else None
+        return self.frames[frame] if self._has_guided_edges else None
+
+    @property
+    def _has_guided_edges(self) -> bool:
+        return self.model.config.guided_edges if self.policy.guided_edges is None else self.policy.guided_edges
 
     def _features(self, frame: int) -> ImageFeatures:
         """The frame as the network sees it, encoded once while it is in the cache."""
@@ -438,10 +442,6 @@ class VideoSession:
                     f"a window goes on from where it stopped, in one direction; after frame {last}, "
                     f"frame {frame} needs keep='all'"
                 )
-
-
-def _has_mask(result: FrameResult) -> bool:
-    return result.logits is not None
 
 
 def _mask_of(result: FrameResult) -> Tensor:

@@ -130,7 +130,7 @@ def nearest_frames(frame: int, numbers: Collection[int], most: int | None) -> li
         return known
     at = bisect_left(known, frame)
     either_side = known[max(at - 1, 0) : at + 1]
-    farther = sorted(set(known).difference(either_side), key=lambda number: abs(number - frame))
+    farther = sorted(set(known).difference(either_side), key=lambda number: (abs(number - frame), number))
     return sorted([*either_side, *farther[: most - len(either_side)]])
 
 

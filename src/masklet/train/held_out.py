@@ -58,8 +58,11 @@ class Examiner:
         entry = {"step": step, **means, "mean": sum(means.values()) / len(means)}
         earlier = [line["mean"] for line in self.entries()]
         is_best = bool(earlier) and entry["mean"] > max(earlier)  # the first is what training starts from
+        was_best = "  best so far" if is_best else ""
+        if step == self.recipe.num_steps and not is_best and earlier and max(earlier) == earlier[0]:
+            was_best = "  never better than what it started from"
         figures = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
-        print(f"{step}/{self.recipe.num_steps} held out  {figures}{'  best so far' * is_best}", flush=True)
+        print(f"{step}/{self.recipe.num_steps} held out  {figures}{was_best}", flush=True)
         if is_best:
             save(model, self.folder / "best.safetensors")
         try:

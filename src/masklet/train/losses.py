@@ -34,14 +34,14 @@ FROM_SCRATCH = LossWeights(focal=4.0)
 
 @dataclass(frozen=True, eq=False)
 class DecodingLoss:
-    """The parts for each row of one decoding, [b], not yet weighted, and the IoU of its best candidate, [b], as it
-    would be shown: empty where the object is judged absent."""
+    """The parts for each row of one decoding, [b], not yet weighted, and the IoU of what would be shown of it, [b]:
+    the candidate that is taken to be best, or nothing where the object is judged absent."""
 
     focal: Tensor
     dice: Tensor
     iou: Tensor
     presence: Tensor
-    best_iou: Tensor
+    shown_iou: Tensor
 
     def total(self, weights: LossWeights) -> Tensor:
         """The weighted sum for each row, [b]."""
@@ -55,7 +55,7 @@ class DecodingLoss:
     def scalars(self, moment: str) -> dict[str, Tensor]:
         """What to watch, [b] each, the IoU under the name of the `moment` of a session it belongs to."""
         return {
-            f"iou/{moment}": self.best_iou,
+            f"iou/{moment}": self.shown_iou,
             "loss/focal": self.focal,
             "loss/dice": self.dice,
             "loss/iou": self.iou,
@@ -75,6 +75,7 @@ def decoding_loss(candidates: MaskCandidates, truth: Tensor, weights: LossWeight
     focal, dice = focal_loss(logits, target), dice_loss(logits, target)
     best = (weights.focal * focal + weights.dice * dice).argmin(1, keepdim=True)
     true_iou = mask_iou(logits.detach() > 0, truth)
+    shown = candidates.iou.argmax(1, keepdim=True)
     present = truth.flatten(1).any(1).to(logits.dtype)
     presence = candidates.presence.float().squeeze(1)
     return DecodingLoss(
@@ -82,7 +83,7 @@ def decoding_loss(candidates: MaskCandidates, truth: Tensor, weights: LossWeight
         dice=dice.gather(1, best).squeeze(1) * present,
         iou=(candidates.iou.float() - true_iou).abs().mean(1) * present,
         presence=F.binary_cross_entropy_with_logits(presence, present, reduction="none"),
-        best_iou=torch.where(presence > 0, true_iou.gather(1, best).squeeze(1), 1 - present),
+        shown_iou=torch.where(presence > 0, true_iou.gather(1, shown).squeeze(1), 1 - present),
     )
 
 

@@ -11,6 +11,7 @@ from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
 from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
 from masklet.data.transforms import Augmentation
+from masklet.errors import InputError
 from masklet.train.feed import open_bare
 from masklet.train.losses import FROM_SCRATCH, LossWeights
 from masklet.train.optimiser import OptimiserConfig
@@ -148,6 +149,8 @@ def finetune(
     )
     measured = None
     if held_out is not None:
+        if os.path.realpath(held_out) == os.path.realpath(data):
+            raise InputError(f"{os.fspath(data)} is what is trained on; hold out other pictures or clips than these")
         asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
         if frames > 1:
             asked = replace(asked, box_share=0.0, mask_share=1.0)

@@ -39,16 +39,17 @@ def paint_masklets(
     turned = np.zeros((num_frames, size.width, size.height), np.uint16)  # as the runs of an RLE go
     painted = 0
     for place in sorted(generator.permutation(len(masklets)).tolist(), key=lambda place: place not in first):
-        area = covered = 0
+        area, too_covered = 0, False
         visible: list[tuple[NDArray[np.uint16], NDArray[np.bool_]]] = []
         for frame, rle in zip(turned, masklets[place], strict=True):
             if rle is not None:
                 column, mask = decode_rle_columns(rle)
                 under = frame[column : column + len(mask)]
-                area += int(np.count_nonzero(mask))
-                covered += int(np.count_nonzero(under[mask]))
+                shown = int(np.count_nonzero(mask))
+                area += shown
+                too_covered |= int(np.count_nonzero(under[mask])) > OVERLAP_TOLERANCE * shown
                 visible.append((under, mask))
-        if not area or covered > OVERLAP_TOLERANCE * area:
+        if not area or too_covered:
             continue
         for under, mask in visible:
             under[mask & (under == 0)] = place + 1

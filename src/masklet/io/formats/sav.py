@@ -59,7 +59,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
     groups = annotations.groups
     for file, (_, frames) in zip(clip_files(path, groups, ""), groups, strict=True):
         name = frames[0].clip or frames[0].stem
-        numbered = _by_number(frames)
+        numbered = None if frames[0].clip is None else _by_number(frames)  # stills are numbered as they like
         if numbered:
             dropped += sum(number % ANNOTATION_STRIDE > 0 for number in numbered)
             num_frames = max(numbered) + 1
