@@ -370,6 +370,13 @@ def test_pictures_that_were_added_are_measured_and_none_twice(model, tmp_path):
     for name in (".DS_Store", "Thumbs.db"):  # which macOS and Windows leave in folders that are looked at
         (data / name).touch()
     assert replace(measured).state("0") == stamp
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "all").symlink_to(data)
+    (tmp_path / "some.json").write_text("{}")  # whose pictures lie below
+    others = [replace(measured, data=place) for place in (tmp_path / "linked", tmp_path / "some.json")]
+    stamps = [other.state("0") for other in others]
+    Image.fromarray(scene(9)[0]).save(data / "a.jpg")
+    assert all(replace(other).state("0") != stamp for other, stamp in zip(others, stamps, strict=True))
 
 
 def test_results_among_the_pictures_are_no_pictures(model, tmp_path):

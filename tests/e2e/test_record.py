@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -317,6 +318,17 @@ def test_nothing_to_track_and_a_folder_that_is_a_file_are_errors_before_any_work
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(OutputError, match="file is a file; name a folder"):
             track_to_folder(model, np.stack(moving_square(2)), PROMPTS, out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_names_need_not_be_text(model, tmp_path) -> None:
+    clip = tmp_path / os.fsdecode(b"cl\xfc")
+    clip.mkdir()
+    for number, frame in enumerate(moving_square(3)):
+        Image.fromarray(frame).save(clip / f"{number}.png")
+    for _ in range(2):  # into the same folder
+        track_to_folder(model, clip, PROMPTS[:1], tmp_path / "out")
+    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 1
 
 
 def test_a_refusal_leaves_no_folder_that_was_not_there(model, tmp_path) -> None:

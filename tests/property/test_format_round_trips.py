@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
+from masklet.errors import InputError
 from masklet.io.annotations import Annotations, Category, Frame, ObjectMask
 from masklet.io.formats import read_annotations, recognise, write_annotations
 from masklet.io.palette import has_void
@@ -217,6 +218,10 @@ def test_outlines_fill_exactly_their_mask(data):
     mask = data.draw(masks(size))
     assert (decode_rle(fill_polygons(outline_parts(mask), size, "parts")) == mask).all()
     assert (decode_rle(fill_polygons([outline_whole(mask)], size, "whole")) == mask).all()
+    left_behind = [[1.0, 1.0], [0.0, 0.0, 2.0, 1.0]]
+    assert (decode_rle(fill_polygons([*outline_parts(mask), *left_behind], size, "parts")) == mask).all()
+    with pytest.raises(InputError, match="at least 3 corners"):
+        fill_polygons(left_behind, size, "lines")
 
 
 @pytest.mark.parametrize("holes", [True, False])

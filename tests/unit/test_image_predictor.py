@@ -100,6 +100,21 @@ def test_many_boxes_at_once_equal_one_by_one(predictor, embedding):
         assert torch.allclose(together.logits[row], alone.logits[0], atol=1e-4)
 
 
+def test_hundreds_of_boxes_are_decoded_a_few_at_a_time_and_in_order(predictor, embedding, monkeypatch):
+    boxes = [(x, x + 1, x + 20, x + 16) for x in range(5)]
+    whole = predictor.predict(embedding, boxes=boxes, multimask=True)
+    asked = []
+    decode = predictor.model.decode
+    monkeypatch.setattr("masklet.predict.image.MAX_PROMPTS_TOGETHER", 2)
+    monkeypatch.setattr(
+        predictor.model, "decode", lambda *given, **more: asked.append(len(given[2].xy)) or decode(*given, **more)
+    )
+    parts = predictor.predict(embedding, boxes=boxes, multimask=True)
+    assert asked == [2, 2, 1]
+    for one, other in zip((parts.logits, parts.iou, parts.low_res), (whole.logits, whole.iou, whole.low_res)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
 def test_a_batch_of_pictures_of_different_sizes_equals_one_by_one(predictor, picture):
     pictures = [picture, picture[:30, :41], np.repeat(picture, 2, axis=0)]
     for image, embedded in zip(pictures, predictor.embed_batch(pictures), strict=True):

@@ -6,13 +6,14 @@ import itertools
 import pickle
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io import frame_source
 from masklet.io.frames import open_frames
 from masklet.io.images import Pages
@@ -286,3 +287,10 @@ def test_previews_behind_a_picture_are_no_frames(tmp_path) -> None:
     picture.save(tmp_path / "photo.tif", save_all=True, append_images=[preview])
     picture.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[picture])
     assert [len(open_frames(tmp_path / name)) for name in ("photo.tif", "phone.jpg")] == [1, 1]
+
+
+def test_a_full_disk_under_an_iterable_s_frames_says_what_to_do(monkeypatch) -> None:
+    frames = open_frames(iter(np.zeros((3, 8, 8, 3), np.uint8)))
+    monkeypatch.setattr(frames._spool, "_file", Mock(write=Mock(side_effect=OSError(28, "No space left on device"))))
+    with pytest.raises(OutputError, match=r"cannot hold frame \d in .*: No space left on device; .*TMPDIR"):
+        list(frames)

@@ -199,6 +199,26 @@ def test_masks_of_pictures_are_placed_by_the_pictures_names(tmp_path):
     assert not list((tmp_path / "other").iterdir()), "no video that nothing belongs to"
 
 
+@pytest.mark.parametrize("fps", [24, 25])
+def test_a_video_that_breaks_off_is_not_taken_into_a_data_set(tmp_path, fps):
+    noise = np.random.default_rng(0).integers(0, 255, (40, *SIZE, 3), np.uint8)
+    with VideoWriter(tmp_path / "whole.mp4", SIZE, fps) as writer:
+        for frame in noise:
+            writer.write(frame)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="breaks off|cut off|cut"):
+        write_sav_video(tmp_path / "cut.mp4", own_clip([4]), tmp_path / "out", "mine_1")
+    assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+def test_a_video_asked_for_by_name_must_be_there(training_folder, tmp_path):
+    (training_folder / "sav_2.mp4").unlink()
+    arguments = ["frames", training_folder, "--out", tmp_path / "f", "--video", "sav_1", "--video", "sav_2"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, InputError) and "sav_2 has no mp4 file" in str(result.exception)
+
+
 def test_a_video_with_odd_sides_and_its_masks_stay_of_one_size(tmp_path):
     mask = np.zeros((31, 47), bool)
     mask[20:, 40:] = True

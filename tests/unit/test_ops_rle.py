@@ -88,3 +88,8 @@ def test_damaged_rle_is_an_error_that_says_what_is_wrong(rle: dict, words: str) 
 def test_only_two_dimensional_masks_are_encoded() -> None:
     with pytest.raises(InputError, match=r"\(1, 4, 4\)"):
         encode_rle(np.zeros((1, 4, 4), bool))
+
+
+def test_endless_counts_are_no_counts():
+    with pytest.raises(InputError, match="whole numbers"):
+        decode_rle({"size": [2, 2], "counts": [float("inf")]})

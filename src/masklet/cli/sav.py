@@ -55,7 +55,11 @@ def frames(
     from masklet.io.sav_folder import choose_videos, find_videos
     from masklet.io.sav_video import Extraction
 
-    files = [found.video for found in choose_videos(find_videos(root), video or []) if found.video is not None]
+    chosen = choose_videos(find_videos(root), video or [])
+    files = [found.video for found in chosen if found.video is not None]
+    if video and len(files) < len(chosen):
+        lacking = next(found.video_id for found in chosen if found.video is None)
+        raise InputError(f"{lacking} has no mp4 file in {root} to extract frames from")
     if not files:
         raise InputError(f"no mp4 files in {root} to extract frames from")
     written, failures = 0, []

@@ -25,6 +25,8 @@ from masklet.eval.metrics import region_j
 from masklet.eval.report import Curve, Report, Row
 from masklet.eval.running import SETTINGS_FILE, WRITTEN, ModelChoice, ModelMeasure, is_claimed, model_settings
 from masklet.eval.truth import stamp_of
+from masklet.io.files import walk_files
+from masklet.io.frames import is_picture
 from masklet.ops.rle import decode_rle, encode_rle
 
 if TYPE_CHECKING:
@@ -94,8 +96,12 @@ class ImageRun(ModelMeasure):
     @cached_property
     def _stamp(self) -> str:
         """Of every file that the data may be read from, but for results that were put among them."""
-        folders = [place for place in (self.data, self.images) if place is not None]
-        files = [file for place in folders for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+        files = [] if self.data.is_dir() else [self.data]
+        if self.data.is_dir():
+            files += walk_files(self.data, "")
+        if self.images is not None or self.data.is_file():  # whose pictures may lie anywhere beside it
+            beside = walk_files(self.images or self.data.parent, "")
+            files += (file for file in beside if is_picture(file) or file.name == SETTINGS_FILE)
         claimed = [file.parent for file in files if file.name == SETTINGS_FILE and is_claimed(file.parent)]
         results = {folder / name for folder in claimed for name in WRITTEN}
         read = (file for file in files if not _is_a_systems_own(file) and results.isdisjoint((file, *file.parents)))

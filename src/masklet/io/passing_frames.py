@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from masklet.errors import InputError
+from masklet.errors import InputError, OutputError
 from masklet.io.frame_source import FrameSource
 from masklet.io.images import ValueRange, read_own_image
 from masklet.types import Size
@@ -103,8 +103,15 @@ class _Spool:
 
     def append(self, frame: NDArray[np.uint8]) -> None:
         _, packed = cv2.imencode(".png", frame, (cv2.IMWRITE_PNG_COMPRESSION, 1))
-        self._file.seek(self._ends[-1])
-        self._file.write(packed.tobytes())
+        try:
+            self._file.seek(self._ends[-1])
+            self._file.write(packed.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"cannot hold frame {len(self._ends) - 1} in {tempfile.gettempdir()}: {error.strerror or error}; give "
+                "it more room (TMPDIR), or go one way through the frames (revisit=False)"
+            ) from error
         self._ends.append(self._file.tell())
 
     def read(self, number: int) -> NDArray[np.uint8]:

@@ -28,12 +28,14 @@ as hands do; farther out they tell that the annotation is of another picture or 
 def fill_polygons(polygons: Sequence[Sequence[float]], size: Size, where: str) -> dict[str, Any]:
     """The union of polygons, each x0, y0, x1, y1, ..., as COCO RLE of a picture of `size`.
 
-    Raises `InputError`, beginning with `where`, for fewer than three corners, an odd count of numbers, or corners
-    far outside the picture; what reaches a little beyond it is cut off.
+    Beside others, points and lines are passed over, which hold nothing: annotation tools leave them behind. Raises
+    `InputError`, beginning with `where`, for fewer than three corners, an odd count of numbers, or corners far outside
+    the picture; what reaches a little beyond it is cut off.
     """
     if not len(polygons):
         raise InputError(f"{where}: no polygon where at least one was expected")
-    corners = [_checked_corners(polygon, size, where) for polygon in polygons]
+    kept = [polygon for polygon in polygons if not _is_line(polygon)] or polygons
+    corners = [_checked_corners(polygon, size, where) for polygon in kept]
     parts = coco.frPyObjects([loop.ravel().tolist() for loop in corners], *size)
     return {"size": [*size], "counts": coco.merge(parts)["counts"].decode("ascii")}
 
@@ -201,6 +203,11 @@ def _corners(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
 
 def _flat(loop: NDArray[np.int64]) -> list[float]:
     return loop.astype(float).ravel().tolist()
+
+
+def _is_line(polygon: Sequence[float]) -> bool:
+    """Whether it is one point or two, which surround nothing."""
+    return isinstance(polygon, list | tuple) and len(polygon) in (2, 4)
 
 
 def _checked_corners(polygon: Sequence[float], size: Size, where: str) -> NDArray[np.float64]:

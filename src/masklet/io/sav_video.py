@@ -189,11 +189,12 @@ def _write_mp4(frames: Any, path: Path) -> tuple[int, Size]:
     Returns the number of frames and their size.
     """
     if Path(frames.name).suffix == ".mp4" and frames.fps and abs(frames.fps - VIDEO_FPS) < 0.05:
+        count = sum(1 for _ in frames)  # one that breaks off says so
         try:
             shutil.copyfile(frames.name, path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        return len(frames), frames.size
+        return count, frames.size
     count = 0
     with VideoWriter(path, frames.size, VIDEO_FPS) as writer:
         for frame in frames:

@@ -59,7 +59,7 @@ def rle_counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
         return _unpack(counts)
     try:
         return np.asarray(counts, np.int64).reshape(-1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"RLE counts must be a string or a list of whole numbers; got {counts!r}") from error
 
 

@@ -39,6 +39,8 @@ GIVEN_MASK_LOGIT = 10.0
 """How sure of itself a boolean mask prompt is when it is shown to the decoder as logits."""
 HOLE_FILL = 10.0
 """Logit of a filled hole in a picture; removed specks get its negative."""
+MAX_PROMPTS_TOGETHER = 32
+"""Prompts that are decoded at once: with the official sizes each takes 20 MB, and a detector may give hundreds."""
 MAX_TOGETHER = 4
 """Pictures that are encoded at once: attention over very many is more than GPUs take, and Metal ends the process."""
 NUM_SAMPLED = 16
@@ -212,6 +214,31 @@ class ImagePredictor:
             rows = 1 if mask_logits is None else len(mask_logits)
             empty = torch.zeros(rows, 0, 2, device=self.model.device)
             points = Points(empty, empty[..., 0])
+        # Earlier logits may be one for all prompts, or the other way round.
+        rows = max(len(points.xy), 0 if mask_logits is None else len(mask_logits))
+        xy, label = points.xy.expand(rows, -1, -1), points.label.expand(rows, -1)
+        earlier = None if mask_logits is None else mask_logits.expand(rows, -1, -1, -1)
+        parts = []
+        for begin in range(0, rows, MAX_PROMPTS_TOGETHER):
+            some = slice(begin, begin + MAX_PROMPTS_TOGETHER)
+            given = None if earlier is None else earlier[some]
+            parts.append(self._decode(embedding, features, Points(xy[some], label[some]), given, multimask))
+        if len(parts) == 1:
+            return parts[0]
+        return ImageMasks(
+            logits=torch.cat([part.logits for part in parts]),
+            iou=torch.cat([part.iou for part in parts]),
+            low_res=torch.cat([part.low_res for part in parts]),
+        )
+
+    def _decode(
+        self,
+        embedding: ImageEmbedding,
+        features: ImageFeatures,
+        points: Points,
+        mask_logits: Tensor | None,
+        multimask: bool,
+    ) -> ImageMasks:
         decoded = self.model.decode(
             features,
             self.model.condition(features, None),

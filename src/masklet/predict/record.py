@@ -271,7 +271,7 @@ class ClipRecorder:
 
     def _note_unfinished(self, name: str) -> None:
         try:
-            with self._names.open("a", encoding="utf-8") as names:
+            with self._names.open("a", encoding="utf-8", errors="surrogateescape") as names:
                 names.write(f"{name}\t{self._frames.title}\n")
         except OSError as error:
             raise OutputError(f"cannot write {self._names}: {error.strerror or error}") from error
@@ -334,7 +334,8 @@ def _earlier_masks(folder: Path) -> set[str]:
 def _unfinished(folder: Path) -> list[tuple[str, str]]:
     """The names of index masks that a killed run left, each with what it is of."""
     file = folder / MASKS / UNFINISHED
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    # Names of files need not be text on Linux.
+    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if file.is_file() else []
     return [(name, title) for name, _, title in (line.partition("\t") for line in lines)]
 
 
