@@ -166,7 +166,8 @@ class Stage:
 class HeldOut:
     """What a run is measured on as it goes, and never learns from.
 
-    part: of which the same `batches` are asked for each time, as they are; every: steps from one time to the next.
+    part: of which the same `batches`, drawn at random, are asked for each time, unvaried but that stills are seen
+    closely as often as in training; every: steps from one time to the next.
     """
 
     part: Part

@@ -106,9 +106,9 @@ def finetune(
     shrunk and packed first, unless more lie there than the run will draw, or close looks need them as they are.
     precision: None for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows),
     and float32 with `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25:
-    stills by a box and by a click on each object, clips by the mask on the first frame; `images` is good for both;
+    stills by boxes and clicks, clips by the mask on the first frame; not `data` itself; `images` is good for both;
     value_range: the values that are black and white in pictures of 12 or 16 bits, those that are held out too.
-    Raises `InputError` for data that cannot be opened.
+    Raises `InputError` for data that cannot be opened, or are held out and trained on.
     """
     model = config_of(start)
     size = image_size or model.image_size
