@@ -105,6 +105,24 @@ def test_pictures_of_an_annotation_file_may_lie_elsewhere(runner, tmp_path):
     run(runner, "finetune", *arguments, "--steps", 1, "--images", tmp_path / "apart")
     assert (tmp_path / "run" / "model.safetensors").exists()
 
+    write_stills(tmp_path / "others", 1, seed=1)
+    (tmp_path / "held-out.json").write_text(json.dumps(coco))
+    asked = ("--steps", 1, "--images", tmp_path / "apart", "--held-out")
+    for name, more in (
+        ("beside their masks", (tmp_path / "others",)),
+        ("in the same place", (tmp_path / "held-out.json",)),
+        ("elsewhere", (tmp_path / "held-out.json", "--held-out-images", tmp_path / "apart")),
+    ):
+        told = run(runner, "finetune", *arguments, "--out", tmp_path / name, *asked, *more)
+        assert "1/1 held out" in told, name
+    with pytest.raises(InputError, match=r"^held out: the picture 000\.jpg of .*held-out\.json is not in .*others"):
+        run(
+            runner, "finetune", *arguments, "--out", tmp_path / "not there", *asked, tmp_path / "held-out.json",
+            "--held-out-images", tmp_path / "others" / "nothing",
+        )  # fmt: skip
+    with pytest.raises(InputError, match=r"apart would hold the pictures held out, but none are \(--held-out\)"):
+        run(runner, "finetune", *arguments, "--held-out-images", tmp_path / "apart")
+
 
 def test_fewer_gpus_take_more_steps_for_the_same_epochs(runner, tmp_path, monkeypatch):
     begun = []

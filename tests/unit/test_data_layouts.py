@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 
 import cv2
@@ -587,6 +588,29 @@ def test_of_coco_files_in_several_folders_the_one_to_be_trained_on_is_opened(tmp
     assert open_dataset(tmp_path).images == tmp_path / "train"
     with pytest.raises(InputError, match="cannot tell the layout"):
         open_dataset(tmp_path, train_lists=False)
+
+
+def test_of_what_has_no_layout_it_is_told_what_is_there(tmp_path):
+    with pytest.raises(
+        InputError, match=rf"cannot tell the layout of {re.escape(str(tmp_path))}, which holds no files;"
+    ):
+        open_dataset(tmp_path)
+    for name in ("train/a.jpg", "train/b.JPG", "val/a.jpg", "val/a.txt"):
+        write_picture(tmp_path / name) if name.lower().endswith("jpg") else (tmp_path / name).write_text("a cat")
+    with pytest.raises(InputError, match=r"which holds 3 \.jpg, 1 \.txt and the folders train, val; looked for JPEG"):
+        open_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"train, which holds 2 \.jpg; looked for"):
+        open_dataset(tmp_path / "train")
+    with pytest.raises(InputError, match=r"a\.jpg is a picture: name the folder that holds it and its mask"):
+        open_dataset(tmp_path / "train" / "a.jpg")
+
+
+@pytest.mark.parametrize("part", ["JPEGImages", "Annotations", "JPEGImages/clip"])
+def test_parts_of_clips_are_told_to_be_that(tmp_path, part):
+    write_clip(tmp_path, "clip", range(2), range(2))
+    whole = re.escape(str(tmp_path))
+    with pytest.raises(InputError, match=rf"is a part of {whole}, which is laid out as clips: name that folder"):
+        open_dataset(tmp_path / part)
 
 
 @pytest.mark.parametrize("splits", [("train", "val", "test"), ("train2017", "val2017")], ids=["plain", "with years"])

@@ -202,11 +202,22 @@ def test_sixteen_bit_masks_keep_their_numbers():
         ({"size": 8, "crop": (1.0, 0.5)}, "crop"),
         ({"size": 8, "stretch": 0.5}, "stretch"),
         ({"size": 8, "close": 1.5}, "close is a probability from 0 to 1, not 1.5"),
+        ({"size": 8, "flip": -0.1}, "flip is a probability from 0 to 1, not -0.1"),
+        ({"size": 8, "degrees": -5.0}, "degrees is 0 or more, not -5"),
+        ({"size": 8, "min_area": 0}, "min_area is at least 1, not 0"),
     ],
 )
 def test_options_out_of_range_are_errors(options, message):
     with pytest.raises(InputError, match=message):
         Augmentation(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("brightness", -1.0), ("hue", float("nan")), ("grey", 2.0), ("gamma", 0.0)]
+)
+def test_colours_out_of_range_are_errors(name, value):
+    with pytest.raises(InputError, match=rf"ColourJitter\.{name} is .* not {value}"):
+        ColourJitter(**{name: value})
 
 
 def test_colour_changes_do_what_they_say():

@@ -49,7 +49,7 @@ def test_a_run_is_measured_before_it_learns_and_then_every_so_many_steps(stills,
     found = entries(tmp_path)
     assert [entry["step"] for entry in found] == [0, 2, 4, 5]
     for entry in found:
-        assert set(entry) == {"step", "iou/box0", "iou/click0", "mean"}
+        assert set(entry) == {"step", "questions", "iou/box0", "iou/click0", "mean"}
         assert entry["mean"] == pytest.approx((entry["iou/box0"] + entry["iou/click0"]) / 2)
 
 
@@ -90,6 +90,32 @@ def test_the_best_model_is_kept_and_a_worse_one_does_not_replace_it(stills, othe
     assert [line.endswith("best so far") for line in told] == [False, True, False, False]
 
 
+def test_a_run_ends_with_where_its_best_model_lies(stills, others, tmp_path, monkeypatch, capsys):
+    for name, given, told in (
+        ("better", [0.5, 0.7, 0.4, 0.6], f"0.600  best after 2 steps: {tmp_path / 'better' / 'best.safetensors'}"),
+        ("worse", [0.5, 0.4, 0.3, 0.2], "0.200  never better than what it started from"),
+        ("last", [0.5, 0.4, 0.3, 0.6], "0.600  best so far"),
+    ):
+        marks = iter(given)
+        monkeypatch.setattr("masklet.train.held_out.measure", lambda *_, marks=marks: {"iou/box0": next(marks)})
+        Run.begin(held_out_recipe(stills, others), tmp_path / name, PACE).train()
+        assert capsys.readouterr().out.splitlines()[-1] == f"6/6 held out  iou/box0 {told}"
+
+
+def test_marks_on_other_data_are_not_compared(stills, others, tmp_path, monkeypatch):
+    marks = iter([0.2, 0.9, 0.3, 0.4, 0.5])
+    monkeypatch.setattr("masklet.train.held_out.measure", lambda *_: {"iou/box0": next(marks)})
+    Run.begin(held_out_recipe(stills, others, steps=2), tmp_path / "run", PACE).train()
+    best = tmp_path / "run" / "best.safetensors"
+    before = best.read_bytes()
+    again = write_stills(tmp_path / "again", 4, seed=2)
+    save_recipe(held_out_recipe(stills, again, steps=4), tmp_path / "run" / "recipe.json")
+    Run.resume(tmp_path / "run", PACE).train()
+    found = [(entry["step"], entry["mean"]) for entry in entries(tmp_path / "run")]
+    assert found == [(0, 0.2), (2, 0.9), (2, 0.3), (4, 0.4)], "what it goes on from is asked anew, by the new questions"
+    assert best.read_bytes() != before, "0.4 is better than 0.3, whatever the others gave"
+
+
 def test_what_was_best_is_remembered_when_a_run_goes_on(stills, others, tmp_path, monkeypatch):
     marks = iter([0.1, 0.9, 0.5, 0.5, 0.5])
     monkeypatch.setattr("masklet.train.held_out.measure", lambda *_: {"iou/box0": next(marks)})
@@ -126,7 +152,7 @@ def test_clips_held_out_are_tracked_from_their_first_mask(tmp_path):
     part = Part((Source(str(clips)),), frames=4, annotator=replace(ASKED, mask_share=1.0, box_share=0.0))
     recipe = replace(clip_recipe(clips, 2, 4), held_out=HeldOut(part, batches=1, every=2))
     Run.begin(recipe, tmp_path / "run", PACE).train()
-    assert [set(entry) for entry in entries(tmp_path / "run")] == [{"step", "iou/tracked", "mean"}] * 2
+    assert [set(entry) for entry in entries(tmp_path / "run")] == [{"step", "questions", "iou/tracked", "mean"}] * 2
 
 
 def test_data_held_out_are_opened_before_a_run_and_must_show_something(stills, others, tmp_path):

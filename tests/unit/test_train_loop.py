@@ -24,6 +24,7 @@ from masklet.errors import DeviceError, DivergedError, InputError, MaskletError,
 from masklet.io.palette import write_index_png
 from masklet.train import watch
 from masklet.train.feed import Feed
+from masklet.train.folder import alone_in
 from masklet.train.loop import Pace, Run, _join_processes, _usual_workers, begin, resume
 from masklet.train.pictures import compare
 from masklet.train.recipe import Share, Source, Synthetic, load_recipe, save_recipe
@@ -147,6 +148,49 @@ def test_a_folder_holds_one_run(stills, tmp_path):
         Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
     with pytest.raises(InputError, match=r"nothing.recipe\.json"):
         Run.resume(tmp_path / "nothing", PACE)
+
+
+@pytest.mark.parametrize("left", ["model.safetensors", "best.safetensors", "log.jsonl", "held-out.jsonl"])
+def test_what_a_run_left_is_not_written_over(stills, tmp_path, left):
+    (tmp_path / left).write_bytes(b"of months ago")
+    with pytest.raises(MaskletError, match=rf"or what it left \({left}\); train into another folder"):
+        Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    assert {file.name for file in tmp_path.iterdir()} == {left}
+
+
+def test_a_run_does_not_lie_among_its_data(tmp_path):
+    stills = write_stills(tmp_path / "stills", 2)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"stills holds data that are trained on; train into another folder"):
+        Run.begin(stills_recipe(stills, 2), stills, PACE)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_process_at_a_time_trains_in_a_folder(stills, tmp_path):
+    run = Run.begin(stills_recipe(stills, 2), tmp_path, PACE)
+    with alone_in(tmp_path), pytest.raises(MaskletError, match="is being trained by another process: wait for its end"):
+        run.train()
+    Run.resume(tmp_path, PACE).train()
+    assert len(losses(tmp_path)) == 2
+
+
+def test_a_run_that_has_ended_says_so(stills, tmp_path, capsys):
+    Run.begin(stills_recipe(stills, 2), tmp_path, PACE).train()
+    assert "has come to its end" not in capsys.readouterr().out
+    Run.resume(tmp_path, PACE).train()
+    assert capsys.readouterr().out.startswith(f"{tmp_path} has come to its end, after 2 steps: to train on")
+
+
+def test_the_callers_own_chance_goes_on(stills, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    first = torch.rand(1)
+    run = Run.begin(stills_recipe(stills, 2), tmp_path / "run", PACE)
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+    again = Run.begin(stills_recipe(stills, 2), tmp_path / "again", PACE)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
 
 
 def test_a_run_that_cannot_begin_leaves_nothing_behind(stills, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -161,16 +162,23 @@ def test_recipes_of_earlier_versions_are_read_with_what_came_later_at_its_defaul
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("lr", "1e-4", "stages: lr: '1e-4' is not of the type float"),
-        ("steps", 2.5, "stages: steps: 2.5 is not of the type int"),
-        ("fixed_statistics", 1, "stages: fixed_statistics: 1 is not of the type bool"),
-        ("name", None, "stages: name: None is not of the type str"),
-        ("parts", [], "stages: the stage '128 first prompts' needs a part with a weight above 0"),
-        ("num_steps", 5, "stages: there is no 'num_steps' among name, steps, lr, parts"),
-        ("lr", -1e-4, "stages: lr of a stage is 0 or more, not -0.0001"),
-        ("steps", 0, "stages: steps of a stage is at least 1, not 0"),
-        ("warmup", -1, "stages: warmup of a stage is 0 or more, not -1"),
-        ("supervision", 3, "stages: supervision is 1, 2 or 4"),
+        ("lr", "1e-4", "stages[0].lr: '1e-4' is not of the type float"),
+        ("steps", 2.5, "stages[0].steps: 2.5 is not of the type int"),
+        ("fixed_statistics", 1, "stages[0].fixed_statistics: 1 is not of the type bool"),
+        ("name", None, "stages[0].name: None is not of the type str"),
+        ("parts", [], "stages[0]: the stage '128 first prompts' needs a part with a weight above 0"),
+        ("parts", 3, "stages[0].parts: 3 is no list"),
+        ("parts", [{}], "stages[0].parts[0]: sources is missing"),
+        ("parts", [{"sources": [{}]}], "stages[0].parts[0].sources[0]: no part of a recipe has the fields []"),
+        ("parts", [{"sources": ["data"]}], "stages[0].parts[0].sources[0]: 'data' is no Source or Synthetic"),
+        ("augmentation", {"size": 64, "crop": [1.0]}, "stages[0].augmentation.crop: [1.0] has 1 entries in place of 2"),
+        ("augmentation", {"size": 64, "flip": 5}, "stages[0].augmentation: Augmentation.flip is a probability from 0"),
+        ("losses", 5, "stages[0].losses: 5 has no fields: focal, dice, iou, presence"),
+        ("num_steps", 5, "stages[0]: there is no 'num_steps' among name, steps, lr, parts"),
+        ("lr", -1e-4, "stages[0]: Stage.lr is 0 or more, not -0.0001"),
+        ("steps", 0, "stages[0]: Stage.steps is at least 1, not 0"),
+        ("warmup", -1, "stages[0]: Stage.warmup is 0 or more, not -1"),
+        ("supervision", 3, "stages[0]: supervision is 1, 2 or 4"),
     ],
 )
 def test_what_a_hand_got_wrong_in_a_recipe_is_named(tmp_path, field, value, message):
@@ -178,7 +186,8 @@ def test_what_a_hand_got_wrong_in_a_recipe_is_named(tmp_path, field, value, mess
     written = json.loads((tmp_path / "recipe.json").read_text())
     written["stages"][0][field] = value
     (tmp_path / "recipe.json").write_text(json.dumps(written))
-    with pytest.raises(InputError, match=f"recipe.json is not a recipe that this version can read: {message}"):
+    expected = re.escape(f"recipe.json is not a recipe that this version can read: {message}")
+    with pytest.raises(InputError, match=expected):
         load_recipe(tmp_path / "recipe.json")
 
 
@@ -199,8 +208,14 @@ def test_settings_of_the_optimiser_out_of_range_are_refused(field, value, messag
 
 def test_what_would_only_fail_or_be_lost_later_is_refused_at_once():
     recipe = nano(Path("data"))
-    with pytest.raises(InputError, match="seed is 0 or more, not -1"):
+    with pytest.raises(InputError, match=r"Recipe\.seed is 0 or more, not -1"):
         replace(recipe, seed=-1)
+    with pytest.raises(InputError, match=r"Recipe\.lora_rank is 0 or more, not -3"):
+        replace(recipe, lora_rank=-3)
+    with pytest.raises(InputError, match="kinds names at least one of manual, auto; got none"):
+        Source("data", kinds=())
+    with pytest.raises(InputError, match=r"sides is a range of shares of the frame, .* got \(0\.5, 0\.2\)"):
+        Synthetic((Source("data"),), sides=(0.5, 0.2))
     with pytest.raises(InputError, match=r"frozen names parts of the trunk, image_encoder\., of which lora_rank 2"):
         replace(recipe, frozen=("image_encoder.",), lora_rank=2)
     assert replace(recipe, frozen=("image_encoder.neck.",), lora_rank=2).lora_rank == 2
@@ -210,16 +225,23 @@ def test_what_would_only_fail_or_be_lost_later_is_refused_at_once():
 
 def test_weights_below_nothing_are_refused():
     for make in (partial(Source, "data"), partial(Synthetic, (Source("data"),)), partial(Part, (Source("data"),))):
-        with pytest.raises(InputError, match="weight of a (source|synthetic|part) is 0 or more, not -1"):
+        with pytest.raises(InputError, match=r"(Source|Synthetic|Part)\.weight is 0 or more, not -1"):
             make(weight=-1.0)
-    with pytest.raises(InputError, match="shapes of a synthetic is 0 or more, not nan"):
+    with pytest.raises(InputError, match=r"Synthetic\.shapes is 0 or more, not nan"):
         Synthetic((Source("data"),), shapes=float("nan"))
 
 
+def test_what_teaches_nothing_is_refused():
+    with pytest.raises(InputError, match="a part of a batch mix needs a source with a weight above 0"):
+        Part((Source("data", weight=0.0),))
+    with pytest.raises(InputError, match="some loss needs a weight above 0"):
+        LossWeights(0.0, 0.0, 0.0, 0.0)
+
+
 def test_counts_below_one_are_refused(tmp_path):
-    with pytest.raises(InputError, match="frames of a part is at least 1, not 0"):
+    with pytest.raises(InputError, match=r"Part\.frames is at least 1, not 0"):
         Part((Source("data"),), frames=0)
-    with pytest.raises(InputError, match="num_steps of a recipe is at least 1, not 0"):
+    with pytest.raises(InputError, match="a recipe needs at least one stage"):
         replace(nano(Path("data")), stages=())
 
 

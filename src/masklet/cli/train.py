@@ -72,6 +72,10 @@ def finetune(
         Path | None,
         DataPath("--held-out", help="Annotated pictures or clips to measure on as it goes, and to keep the best by."),
     ] = None,
+    held_out_images: Annotated[
+        Path | None,
+        DataPath(help="Where the pictures held out lie, if neither beside their annotations nor in IMAGES."),
+    ] = None,
     stride: Annotated[
         int, typer.Option(min=1, help="Up to so many annotated frames from one frame of a clip to the next.")
     ] = 4,
@@ -102,6 +106,7 @@ def finetune(
         max_stride=stride,
         precision=cast(Any, precision) if precision else recipes.precision_on(device),
         held_out=held_out,
+        held_out_images=held_out_images,
         value_range=parse_range(value_range),
     )
     _told(out, lambda: begin(recipe, out, Pace(workers=workers, tensorboard=tensorboard), device))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from masklet.data.ranges import check_counts, check_not_negative, check_probabilities
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,6 +30,11 @@ class ColourJitter:
     hue: float = 0.0
     grey: float = 0.0
     gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative(self, "brightness", "contrast", "saturation", "hue")
+        check_probabilities(self, "grey")
+        check_counts(self, "gamma")
 
     @property
     def active(self) -> bool:

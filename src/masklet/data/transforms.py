@@ -14,6 +14,7 @@ import numpy as np
 
 from masklet.data.clips import Clip, objects_to_prompt
 from masklet.data.colours import NO_JITTER, ColourJitter
+from masklet.data.ranges import check_counts, check_not_negative, check_probabilities
 from masklet.errors import InputError
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.crops import Crop, crop_between
@@ -65,12 +66,11 @@ class Augmentation:
     min_area: int = 16
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InputError(f"size must be at least 1 pixel, not {self.size}")
+        check_counts(self, "size", "min_area")
         if not 0 < self.crop[0] <= self.crop[1]:
             raise InputError(f"crop is a range of shares of the picture, such as (0.5, 1.0); got {self.crop}")
-        if not 0 <= self.close <= 1:
-            raise InputError(f"close is a probability from 0 to 1, not {self.close}")
+        check_probabilities(self, "flip", "close")
+        check_not_negative(self, "degrees", "shear")
         if self.stretch < 1:
             raise InputError(f"stretch is a factor of at least 1, not {self.stretch}")
 

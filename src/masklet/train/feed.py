@@ -175,11 +175,9 @@ def check_sources(recipe: Recipe) -> dict[Source, ClipDataset]:
                 "1)"
             )
 
-    held_out = [recipe.held_out.part] if recipe.held_out else []
-    for part in (*(part for stage in recipe.stages for part in stage.parts), *held_out):
+    def check_part(part: Part, advice: str) -> None:
         for source in part.sources:
             if isinstance(source, Source):
-                advice = "train on them with frames=1 (--frames 1), or beside clips in a part of their own"
                 check(source, part.frames, advice)
                 continue
             for entry in (*source.stills, *source.artwork):
@@ -189,6 +187,15 @@ def check_sources(recipe: Recipe) -> dict[Source, ClipDataset]:
             scenery.update(source.scenery)
             if source.font:
                 Glyphs(source.font)
+
+    for stage in recipe.stages:
+        for part in stage.parts:
+            check_part(part, "train on them with frames=1 (--frames 1), or beside clips in a part of their own")
+    if recipe.held_out:
+        try:
+            check_part(recipe.held_out.part, "hold out clips, as it is clips that are trained on")
+        except InputError as error:
+            raise InputError(f"held out: {error}") from error
     for path in sorted(scenery):
         PictureFolder(path)
     return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,8 @@ class Examiner:
     """Asks a run's model the same questions again and again.
 
     The run's folder gets `held-out.jsonl`, a line for each time, and `best.safetensors`, the model at its best since
-    training began.
+    training began. Where the recipe was edited to ask of other data, or otherwise (the number `questions` in each line
+    tells), marks given before do not count.
     """
 
     def __init__(self, held_out: HeldOut, recipe: Recipe, folder: Path, step: int = 0) -> None:
@@ -42,6 +44,7 @@ class Examiner:
         self._every = held_out.every
         forget_after(folder / "held-out.jsonl", step)
         self._stage = Stage("held out", 1, 0.0, (held_out.part,), as_it_is, supervision=recipe.stages[-1].supervision)
+        self._questions = zlib.crc32(repr((held_out.part, held_out.batches, as_it_is, recipe.seed)).encode())
         feed = Feed(self._stage, recipe.seed, folder / "cache")
         self._batches = [batch for _, batch in map(feed.__getitem__, range(held_out.batches)) if batch.valid.any()]
         if not self._batches:
@@ -55,14 +58,19 @@ class Examiner:
     def ask(self, model: Network, step: int) -> None:
         """Measure a model, tell of it, and keep it if it is the best so far. Raises `OutputError`."""
         means = measure(model, self._batches, self._stage, self.recipe)
-        entry = {"step": step, **means, "mean": sum(means.values()) / len(means)}
-        earlier = [line["mean"] for line in self.entries()]
-        is_best = bool(earlier) and entry["mean"] > max(earlier)  # the first is what training starts from
-        was_best = "  best so far" if is_best else ""
-        if step == self.recipe.num_steps and not is_best and earlier and max(earlier) == earlier[0]:
-            was_best = "  never better than what it started from"
+        entry = {"step": step, "questions": self._questions, **means, "mean": sum(means.values()) / len(means)}
+        earlier = self.entries()
+        best = max(earlier, key=lambda line: line["mean"], default=entry)
+        is_best = bool(earlier) and entry["mean"] > best["mean"]  # the first is what training starts from
+        verdict = "  best so far" if is_best else ""
+        if step == self.recipe.num_steps and earlier and not is_best:
+            verdict = "  never better than what it started from"
+            if best is not earlier[0]:
+                verdict = f"  best after {best['step']} steps: {self.folder / 'best.safetensors'}"
         figures = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
-        print(f"{step}/{self.recipe.num_steps} held out  {figures}{was_best}", flush=True)
+        if len(means) > 1:
+            figures += f" mean {entry['mean']:.3f}"
+        print(f"{step}/{self.recipe.num_steps} held out  {figures}{verdict}", flush=True)
         if is_best:
             save(model, self.folder / "best.safetensors")
         try:
@@ -72,9 +80,10 @@ class Examiner:
             raise OutputError(f"cannot write {self.folder / 'held-out.jsonl'}: {error.strerror or error}") from error
 
     def entries(self) -> list[dict[str, float]]:
-        """What was measured so far."""
+        """What was measured so far, on the questions that are asked now: a recipe may have been edited since."""
         path = self.folder / "held-out.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [entry for entry in map(json.loads, lines) if entry.get("questions") == self._questions]
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from masklet.io.output import make_folder, undivided
 from masklet.io.processes import num_cores
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
+from masklet.train.folder import alone_in, check_unused
 from masklet.train.held_out import Examiner
 from masklet.train.lora import train_mode
 from masklet.train.objective import BatchLoss, Chance, Scalars
@@ -109,8 +110,9 @@ class Run:
             find_tensorboard()
         self.device = choose_device(device)
         self.workers = _usual_workers(self.device) if pace.workers is None else pace.workers
-        torch.manual_seed(recipe.seed)
-        model = make_model(recipe, started=started).to(self.device)
+        with torch.random.fork_rng(devices=[]):  # the caller's own chance goes on as it was
+            torch.default_generator.manual_seed(recipe.seed)
+            model = make_model(recipe, started=started).to(self.device)
         if self.device.type != "mps":  # where such layouts have given wrong results before
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = model
@@ -135,15 +137,14 @@ class Run:
     def begin(
         recipe: Recipe, folder: str | os.PathLike[str], pace: Pace = EVERY_DAY, device: torch.device | str = "cpu"
     ) -> Run:
-        """Start a new run. Raises `MaskletError` where `folder` holds one already, `InputError` for unusable data.
+        """Start a new run. Raises `MaskletError` where `folder` holds anything of one, `InputError` for unusable data.
 
         A run whose data, device or weights to start from are refused leaves no run behind. Pictures and masks are
         read while it trains; before, only the sizes of pictures with masks beside them. Raises `OutputError` where the
         folder cannot be written.
         """
         opened = check_sources(recipe)
-        if (Path(folder) / "state.pt").exists():
-            raise MaskletError(f"{folder} holds a run already; resume it, or train into another folder")
+        check_unused(folder, [source.path for source in opened])
         run = Run(recipe, folder, pace, device)
         if run.rank == 0:
             run._open_held_out()
@@ -178,8 +179,14 @@ class Run:
                 f"torchrun --nproc-per-node {self._processes} (here: {self.world_size}); or export its model and train "
                 "on from that"
             )
+        if self.step == self.recipe.num_steps and self.rank == 0:
+            print(
+                f"{self.folder} has come to its end, after {self.step} steps: to train on, give a stage in its "
+                "recipe.json more, then resume",
+                flush=True,
+            )
         try:
-            with closing(Watch(self)) as watch:
+            with alone_in(self.folder) if self.rank == 0 else nullcontext(), closing(Watch(self)) as watch:
                 self._train(watch)
         except RuntimeError as error:
             if (explained := self._explained(str(error))) is None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from masklet.data.ranges import check_not_negative
+from masklet.errors import InputError
 from masklet.ops.resize import resize_bilinear
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ class LossWeights:
     dice: float = 1.0
     iou: float = 1.0
     presence: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative(self, "focal", "dice", "iou", "presence")
+        if not self.focal + self.dice + self.iou + self.presence:
+            raise InputError("some loss needs a weight above 0: focal, dice, iou or presence")
 
 
 FROM_SCRATCH = LossWeights(focal=4.0)

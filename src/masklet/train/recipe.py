@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import types
 import typing
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from masklet.config import ModelConfig
+from masklet.data.ranges import check_counts, check_not_negative, check_probabilities
 from masklet.data.synthetic import SceneRange
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
@@ -54,10 +54,11 @@ class Source:
     value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        _check_counts(self, "max_stride")
-        _check_not_negative(self, "weight")
-        if not 0 <= self.merge <= 1:
-            raise InputError(f"merge is a probability from 0 to 1, not {self.merge:g}")
+        check_counts(self, "max_stride")
+        check_not_negative(self, "weight")
+        check_probabilities(self, "merge")
+        if not self.kinds:
+            raise InputError(f"kinds names at least one of {', '.join(typing.get_args(Kind))}; got none")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ class Synthetic:
 
     def __post_init__(self) -> None:
         kinds = ("cut_outs", "disguises", "shapes", "glyphs", "drawings", "acting", "assemblies")
-        _check_not_negative(self, "weight", "motion", "recolour", *kinds)
+        check_not_negative(self, "weight", "motion", *kinds)
+        check_probabilities(self, "recolour")
+        if not 0 < self.sides[0] <= self.sides[1]:
+            raise InputError(f"sides is a range of shares of the frame, such as (0.1, 0.8); got {self.sides}")
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,10 @@ class Part:
     annotator: Annotator = _PAPER_ANNOTATOR
 
     def __post_init__(self) -> None:
-        _check_counts(self, "clips", "frames", "sessions", "objects")
-        _check_not_negative(self, "weight")
-        if not self.sources:
-            raise InputError("a part of a batch mix needs at least one source")
+        check_counts(self, "clips", "frames", "sessions", "objects")
+        check_not_negative(self, "weight")
+        if not any(source.weight for source in self.sources):
+            raise InputError("a part of a batch mix needs a source with a weight above 0")
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,8 @@ class Stage:
     fixed_statistics: bool = False
 
     def __post_init__(self) -> None:
-        _check_counts(self, "steps")
-        _check_not_negative(self, "lr", "warmup", "final")
+        check_counts(self, "steps")
+        check_not_negative(self, "lr", "warmup", "final")
         if not any(part.weight for part in self.parts):
             raise InputError(f"the stage {self.name!r} needs a part with a weight above 0")
         if self.augmentation.size % TRUNK_STRIDE:
@@ -175,7 +179,7 @@ class HeldOut:
     every: int = 50
 
     def __post_init__(self) -> None:
-        _check_counts(self, "batches", "every")
+        check_counts(self, "batches", "every")
 
 
 @dataclass(frozen=True)
@@ -217,9 +221,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_counts(self, "accumulate", "num_steps")
-        if self.seed < 0:
-            raise InputError(f"seed is 0 or more, not {self.seed}")
+        check_counts(self, "accumulate")
+        check_not_negative(self, "lora_rank", "seed")
         if self.precision not in typing.get_args(Precision):
             raise InputError(f"precision is one of {', '.join(typing.get_args(Precision))}, not {self.precision!r}")
         if self.lora_rank and any(TRUNK.startswith(prefix) or prefix.startswith(TRUNK) for prefix in self.frozen):
@@ -227,6 +230,8 @@ class Recipe:
                 f"frozen names parts of the trunk, {', '.join(self.frozen)}, of which lora_rank {self.lora_rank} "
                 "trains updates; set lora_rank to 0, or leave them out: all else in the trunk is frozen anyway"
             )
+        if not self.stages:
+            raise InputError("a recipe needs at least one stage")
         names = [stage.name for stage in self.stages]
         for share in self.blended:
             if names.count(share.stage) != 1:
@@ -248,20 +253,6 @@ class Recipe:
         raise InputError(f"the recipe {self.name} ends after {self.num_steps} steps")
 
 
-def _check_counts(record: object, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        if value < 1:
-            raise InputError(f"{name} of a {type(record).__name__.lower()} is at least 1, not {value}")
-
-
-def _check_not_negative(record: object, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} of a {type(record).__name__.lower()} is 0 or more, not {value}")
-
-
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     """Write a recipe as JSON that a person can read and edit."""
     Path(path).write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
@@ -270,50 +261,72 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read what `save_recipe` wrote. Raises `InputError` naming the file and the field that does not fit."""
     try:
-        recipe: Recipe = _rebuild(Recipe, read_json(Path(path)))
+        recipe: Recipe = _rebuild(Recipe, read_json(Path(path)), "")
         return recipe
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is not a recipe that this version can read: {error}") from error
 
 
-def _rebuild(kind: Any, value: Any) -> Any:
-    """The value of type `kind` that `asdict` and JSON turned into plain lists and dictionaries."""
+def _rebuild(kind: Any, value: Any, place: str) -> Any:
+    """The value of type `kind` that `asdict` and JSON turned into plain lists and dictionaries.
+
+    place: where in the recipe it stands, such as `stages[0].augmentation`, for errors.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return None if value is None and type(None) in arguments else _rebuild(_matching(arguments, value), value)
+        if value is None and type(None) in arguments:
+            return None
+        return _rebuild(_matching(arguments, value, place), value, place)
     if origin is tuple:
-        members = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(_rebuild(member, item) for member, item in zip(members, value, strict=True))
+        return _rebuild_tuple(arguments, value, place)
     if origin is Literal and value not in arguments:
-        raise ValueError(f"{value!r} is none of {', '.join(map(repr, arguments))}")
+        raise ValueError(f"{place}: {value!r} is none of {', '.join(map(repr, arguments))}")
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _rebuild_field(name, hints, item) for name, item in value.items()})
+        return _rebuild_record(kind, value, place)
     if kind in _PLAIN and type(value) not in _PLAIN[kind]:
-        raise ValueError(f"{value!r} is not of the type {kind.__name__}")
+        raise ValueError(f"{place}: {value!r} is not of the type {kind.__name__}")
     return value
 
 
-def _rebuild_field(name: str, hints: dict[str, Any], value: Any) -> Any:
-    if name not in hints:
-        raise ValueError(f"there is no {name!r} among {', '.join(hints)}")
-    kind = hints[name]
+def _rebuild_record(kind: type, value: Any, place: str) -> Any:
+    before, hints = f"{place}: " if place else "", typing.get_type_hints(kind)
+    if not isinstance(value, dict):
+        raise ValueError(f"{before}{value!r} has no fields: {', '.join(hints)}")
+    if strange := sorted(set(value) - set(hints)):
+        raise ValueError(f"{before}there is no {', '.join(map(repr, strange))} among {', '.join(hints)}")
+    if missing := sorted(_required(kind) - set(value)):
+        raise ValueError(f"{before}{', '.join(missing)} is missing")
+    given = {name: _rebuild(hints[name], item, f"{place}.{name}".lstrip(".")) for name, item in value.items()}
     try:
-        return _rebuild(kind, value)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        return kind(**given)
+    except InputError as error:
+        raise ValueError(f"{before}{error}") from error
+
+
+def _rebuild_tuple(arguments: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{place}: {value!r} is no list")
+    members = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+    if len(value) != len(members):
+        raise ValueError(f"{place}: {value!r} has {len(value)} entries in place of {len(members)}")
+    return tuple(
+        _rebuild(member, item, f"{place}[{number}]") for number, (member, item) in enumerate(zip(members, value))
+    )
 
 
 def _required(kind: Any) -> set[str]:
     return {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}
 
 
-def _matching(options: tuple[Any, ...], value: Any) -> Any:
+def _matching(options: tuple[Any, ...], value: Any, place: str) -> Any:
     """The member of a union that `value` came from; dataclasses are told apart by their fields."""
     if not isinstance(value, dict):
-        return next(option for option in options if not is_dataclass(option))
+        if plain := [option for option in options if option is not type(None) and not is_dataclass(option)]:
+            return plain[0]
+        kinds = (option.__name__ for option in options if isinstance(option, type) and is_dataclass(option))
+        raise ValueError(f"{place}: {value!r} is no {' or '.join(kinds)}")
     for option in options:
         # Files of earlier versions lack the fields that came later, all of which have defaults.
         if is_dataclass(option) and _required(option) <= set(value) <= {entry.name for entry in fields(option)}:
             return option
-    raise ValueError(f"no part of a recipe has the fields {sorted(value)}")
+    raise ValueError(f"{place}: no part of a recipe has the fields {sorted(value)}")

@@ -93,6 +93,7 @@ def finetune(
     max_stride: int = 4,
     precision: Precision | None = None,
     held_out: str | os.PathLike[str] | None = None,
+    held_out_images: str | os.PathLike[str] | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Recipe:
     """Adapt any checkpoint to a folder of one's own, within the memory of one consumer GPU or in patience on a CPU.
@@ -106,12 +107,15 @@ def finetune(
     shrunk and packed first, unless more lie there than the run will draw, or close looks need them as they are.
     precision: None for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows),
     and float32 with `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25:
-    stills by boxes and clicks, clips by the mask on the first frame; not `data` itself; `images` is good for both;
-    value_range: the values that are black and white in pictures of 12 or 16 bits, those that are held out too.
+    stills by boxes and clicks, clips by the mask on the first frame; not `data` itself; held_out_images: as `images`,
+    which are also those of what is held out where both are files, or both folders; value_range: the values that are
+    black and white in pictures of 12 or 16 bits, those that are held out too.
     Raises `InputError` for data that cannot be opened, or are held out and trained on.
     """
+    if held_out_images is not None and held_out is None:
+        raise InputError(f"{os.fspath(held_out_images)} would hold the pictures held out, but none are (--held-out)")
     model = config_of(start)
-    size = image_size or model.image_size
+    size = model.image_size if image_size is None else image_size
     regime = OFFICIAL_SIZES
     if model.trunk.kind == "convnet":
         regime = SMALL_ON_STILLS if frames == 1 else SMALL_ON_CLIPS
@@ -154,7 +158,12 @@ def finetune(
         asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
         if frames > 1:
             asked = replace(asked, box_share=0.0, mask_share=1.0)
-        others = replace(part, sources=(replace(source, path=os.fspath(held_out), cached=packed),), annotator=asked)
+        if held_out_images is not None:
+            pictures = os.fspath(held_out_images)
+        elif os.path.isdir(held_out) != os.path.isdir(data):
+            pictures = None
+        other = replace(source, path=os.fspath(held_out), images=pictures, cached=packed)
+        others = replace(part, sources=(other,), annotator=asked)
         measured = HeldOut(others, every=max(LEAST_BETWEEN, steps // 10))
     return Recipe(
         "finetune",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -38,6 +40,9 @@ YAML_SUFFIXES = frozenset((".yaml", ".yml"))
 DIGITS = "0123456789"
 """Of the year in names such as train2017."""
 
+NUM_COUNTED, NUM_NAMED = 100_000, 6
+"""Files that are counted, and folders that are named, of what has no layout that is known."""
+
 NUM_SOUGHT = 100
 """A folder holds the pictures of an annotation file if one of so many is there."""
 
@@ -70,6 +75,8 @@ def open_dataset(
         raise InputError(f"no such file or folder: {path}")
     if path.suffix.lower() in YAML_SUFFIXES:
         path = path.parent
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        raise InputError(f"{path} is a picture: name the folder that holds it and its mask, or an annotation file")
     if path.is_file():
         return _open_annotations(path, images, max_stride, value_range)
     dataset = _open_folder(path, images, max_stride, kinds, train_lists, value_range)
@@ -116,7 +123,21 @@ def _open_folder(
         return _open_annotations(labels, images, max_stride, value_range)
     if any(is_artwork(file) for file in walk_files(path, ".png")):
         return ArtworkFolder(path)
-    raise InputError(f"cannot tell the layout of {path}; looked for {LOOKED_FOR}")
+    whole = next((parent for parent in path.absolute().parents if _is_clip_folders(parent)), None)
+    if whole is not None:
+        raise InputError(f"{path} is a part of {whole}, which is laid out as clips: name that folder")
+    raise InputError(f"cannot tell the layout of {path}, which holds {_contents(path)}; looked for {LOOKED_FOR}")
+
+
+def _contents(path: Path) -> str:
+    """What a folder holds, in words: files by their endings, and the folders, one of which may be meant."""
+    endings = Counter(file.suffix.lower() or "other" for file in islice(walk_files(path, ""), NUM_COUNTED))
+    files = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
+    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not files:
+        return "no files"
+    named = ", ".join(folders[:NUM_NAMED]) + (", ..." if len(folders) > NUM_NAMED else "")
+    return f"{files} and the folders {named}" if folders else files
 
 
 def _open_annotations(
@@ -137,7 +158,8 @@ def _open_annotations(
     else:
         coco_split = folder.parent / path.stem.removeprefix("instances_")  # annotations/instances_val2017.json
         parallel = Path(*("images" if part == "labels" else part for part in folder.parts))  # labels/train
-        places = [folder, folder / "images", folder.parent / "images", folder.parent, coco_split, parallel]
+        usual = (folder, folder / "images", folder.parent / "images", folder.parent, coco_split, parallel)
+        places = list(dict.fromkeys(usual))
     # Some pictures may be missing: those without objects for good, others as `AnnotatedPictures` says.
     sought = sorted(annotations.frames, key=lambda frame: not frame.masks)[:NUM_SOUGHT]
     for place in places:

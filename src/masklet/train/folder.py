@@ -1,0 +1,45 @@
+"""A run's folder is for one run alone, and for one training at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from masklet.errors import InputError, MaskletError, OutputError
+
+LEFT_BY_RUNS = ("state.pt", "model.safetensors", "best.safetensors", "log.jsonl", "held-out.jsonl")
+"""What another run would replace, or go on writing to. Recipes may lie in a folder before a run does."""
+
+
+def check_unused(folder: str | os.PathLike[str], data: Iterable[str]) -> None:
+    """Raises `MaskletError` where `folder` holds anything of a run, `InputError` where it is one of the `data`."""
+    for name in LEFT_BY_RUNS:
+        if (Path(folder) / name).exists():
+            goes_on = "resume it, or train" if name == "state.pt" else "train"
+            raise MaskletError(f"{folder} holds a run already, or what it left ({name}); {goes_on} into another folder")
+    if any(os.path.realpath(folder) == os.path.realpath(path) for path in data):
+        raise InputError(f"{folder} holds data that are trained on; train into another folder")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """No other process trains in `folder` meanwhile. Raises `MaskletError` where one does, `OutputError` where the
+    folder cannot be written."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise MaskletError(
+            f"{folder} is being trained by another process: wait for its end, or end it, then resume (if there is "
+            f"none, remove {lock.lock_file})"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"cannot write {lock.lock_file}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
