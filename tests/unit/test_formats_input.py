@@ -766,3 +766,44 @@ def test_the_folders_of_single_objects_in_sav_are_no_clips(tmp_path, place):
         write_index_png(tmp_path / f"Annotations_6fps/sav_1/{name}/00000.png", BLOCK.astype(np.uint8))
     with pytest.raises(InputError, match=r"SA-V's masks in Annotations_6fps, a folder for each object"):
         read_annotations(tmp_path / place)
+
+
+def test_fields_of_coco_and_ytvis_without_a_place_are_said_to_be_lost(tmp_path):
+    contents = coco()
+    contents |= {"info": {"year": 2020}, "licenses": []}
+    contents["images"][0] |= {"license": 3, "flickr_url": ""}
+    contents["annotations"][0] |= {"keypoints": [1, 2, 2], "attributes": {}}
+    lost = write_annotations(read_annotations(saved(tmp_path, contents)), tmp_path / "again.json", "coco")
+    assert [*lost] == ["fields: info, license of images, keypoints of annotations"]
+    assert not read_annotations(tmp_path / "again.json").unread
+
+    contents = ytvis()
+    contents["videos"][0]["date"] = "today"
+    assert read_annotations(saved(tmp_path, contents)).unread == ("fields: date of videos",)
+
+
+def test_what_sav_says_of_a_video_is_said_to_be_lost(tmp_path):
+    sizes = Size(8, 8)
+    frames = tuple(
+        Frame(f"{n:05d}.jpg", sizes, (ObjectMask(1, encode_rle(np.eye(8, dtype=bool))),), "clip") for n in (0, 4)
+    )
+    write_annotations(Annotations(frames), tmp_path / "sav", "sav")
+    file = tmp_path / "sav" / "clip_manual.json"
+    assert not read_annotations(file).unread
+    contents = json.loads(file.read_text())
+    contents |= {"masklet_edited_frame_count": [3], "video_environment": "indoor", "video_split": "sav_val"}
+    file.write_text(json.dumps(contents))
+    fields = "masklet_edited_frame_count, video_environment, video_split"
+    assert read_annotations(file).unread == (f"fields: {fields}",)
+
+
+@pytest.mark.parametrize("format", ["davis", "labelme"])
+@pytest.mark.parametrize(("names", "kept"), [(("0.jpg", "1.jpg"), True), (("first.jpg", "second.jpg"), False)])
+def test_clips_that_a_folder_makes_single_pictures_of_are_named(tmp_path, format, names, kept):
+    mask = ObjectMask(1, encode_rle(np.eye(8, dtype=bool)))
+    frames = tuple(Frame(name, Size(8, 8), (mask,), "birds") for name in names)
+    lost = write_annotations(Annotations(frames), tmp_path / "out", format)
+    assert any(
+        sentence.startswith("clips: 1 are read as single pictures again, such as birds") for sentence in lost
+    ) is (not kept)
+    assert bool(read_annotations(tmp_path / "out").clips) is kept

@@ -14,7 +14,7 @@ from masklet.ops.rle import decode_rle, rle_counts
 from masklet.types import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -226,6 +226,11 @@ def losses(annotations: Annotations, capacity: Capacity) -> list[str]:
     if crowds and not capacity.crowds:
         found.append(f"crowds: {crowds} masks are no longer marked as a crowd")
     return found
+
+
+def unread_fields(names: Sequence[str]) -> tuple[str, ...]:
+    """The sentence for fields of a file that have no place in annotations, if there are any."""
+    return (f"fields: {', '.join(names)}",) if names else ()
 
 
 def object_tracks(frames: tuple[Frame, ...]) -> dict[int, list[ObjectMask | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,9 @@ from masklet.io.output import atomic_file, make_folder
 from masklet.types import Size
 
 Kind = TypeVar("Kind")
+
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""Values of fields that say nothing."""
 
 MAX_SIDE = 1 << 16
 """Pictures beyond this many pixels a side are taken for a damaged file."""
@@ -47,6 +51,19 @@ def write_text(path: str | Path, text: str) -> None:
     make_folder(Path(path).parent)
     with atomic_file(path) as file:
         file.write(text)
+
+
+def strange_fields(contents: Mapping[str, Any], known: Mapping[str, Collection[str]]) -> list[str]:
+    """The fields that hold something and have no place with us, such as `info` or `keypoints of annotations`.
+
+    known: of each list of records in `contents`, the fields that have one.
+    """
+    found = sorted(name for name, value in contents.items() if name not in known and value not in NOTHING)
+    for kind, fields in known.items():
+        records = (record for record in contents.get(kind, ()) if isinstance(record, dict))
+        strange = {name for record in records for name, value in record.items() if value not in NOTHING} - set(fields)
+        found += [f"{name} of {kind}" for name in sorted(strange)]
+    return found
 
 
 def member(record: Any, key: str, kind: type[Kind] | tuple[type[Kind], ...], where: str) -> Kind:

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 from pycocotools import mask as coco
 
 from masklet.errors import InputError, MaskletWarning
-from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, checked_rle, losses
-from masklet.io.documents import member, read_json, size_of, write_json
+from masklet.io.annotations import (
+    Annotations,
+    Capacity,
+    Category,
+    Frame,
+    ObjectMask,
+    checked_rle,
+    losses,
+    unread_fields,
+)
+from masklet.io.documents import member, read_json, size_of, strange_fields, write_json
 from masklet.io.polygons import fill_polygons, outline_parts
 
 if TYPE_CHECKING:
@@ -24,6 +33,18 @@ if TYPE_CHECKING:
     from masklet.types import Size
 
 CAPACITY = Capacity(scores=True, polygons=True, crowds=True)
+
+KNOWN_OF_CATEGORIES = ("id", "name", "supercategory")
+KNOWN = {
+    "images": ("id", "file_name", "height", "width", "video_id", "frame_id"),
+    "annotations": (
+        *("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd", "score"),
+        *("track_id", "instance_id"),
+    ),
+    "categories": KNOWN_OF_CATEGORIES,
+    "videos": ("id", "name"),
+}
+"""The fields that are read, or follow from what is."""
 
 
 def recognise(path: Path, contents: Any) -> bool:
@@ -70,7 +91,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         )
     ordered = _in_order(list(pictures.values()), clips)
     frames = [_read_frame(picture, tuple(masks[picture["id"]]), clips, path) for picture in ordered]
-    return Annotations(tuple(frames), categories)
+    return Annotations(tuple(frames), categories, unread_fields(strange_fields(contents, KNOWN)))
 
 
 def read_categories(contents: Any, path: Path) -> tuple[Category, ...]:

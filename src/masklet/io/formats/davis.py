@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 from masklet.errors import InputError, OutputError
 from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, empty_losses, losses
 from masklet.io.files import files_below, walk_files
-from masklet.io.formats.folders import PictureFinder, group_clips
+from masklet.io.formats.folders import PictureFinder, clip_losses, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.output import make_folder
 from masklet.io.palette import VOID, has_void, is_shaded, read_index_png, read_object_numbers, write_index_png
@@ -91,7 +91,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
             file = next(files)
             make_folder(file.parent)
             write_index_png(file, index)
-    found = losses(annotations, CAPACITY)
+    found = losses(annotations, CAPACITY) + clip_losses(annotations)
     if hidden:
         found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
     if renumbered:

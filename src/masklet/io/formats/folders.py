@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import ExifTags, Image
 
 from masklet.errors import InputError
-from masklet.io.annotations import Frame
+from masklet.io.annotations import Annotations, Frame
 from masklet.io.images import IMAGE_SUFFIXES
 from masklet.types import Size
 
@@ -35,6 +36,22 @@ def group_clips(frames: list[Frame], root_name: str) -> tuple[Frame, ...]:
             clip = folder or root_name
             grouped.append(Frame(name, frame.size, frame.masks, clip, frame.number) if is_clip else frame)
     return tuple(grouped)
+
+
+def clip_losses(annotations: Annotations) -> list[str]:
+    """The sentence for clips that `group_clips` would not know again in a folder, if there are any."""
+    clips = annotations.clips
+    apart = [
+        name
+        for name, frames in clips.items()
+        if any(frame.clip is None for frame in group_clips([replace(frame, clip=None) for frame in frames], name))
+    ]
+    if not apart:
+        return []
+    return [
+        f"clips: {len(apart)} are read as single pictures again, such as {apart[0]}: their frames are not of one size, "
+        "or not called by numbers alone"
+    ]
 
 
 class PictureFinder:

@@ -24,7 +24,7 @@ from masklet.errors import InputError, MaskletWarning
 from masklet.io.annotations import Annotations, Capacity, Category, Frame, ObjectMask, empty_losses, losses
 from masklet.io.documents import member, read_json, size_of, write_json
 from masklet.io.files import files_below
-from masklet.io.formats.folders import group_clips
+from masklet.io.formats.folders import clip_losses, group_clips
 from masklet.io.formats.targets import frame_files
 from masklet.io.polygons import fill_polygons, outline_parts
 from masklet.ops.boxes import mask_boxes
@@ -90,7 +90,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         write_json(file, contents)
     unused = [category.name for category in annotations.categories if category.name not in used]
     note = [f"categories: {len(unused)} that no mask uses are not kept ({', '.join(unused[:3])})"] if unused else []
-    found = losses(annotations, CAPACITY) + note
+    found = losses(annotations, CAPACITY) + note + clip_losses(annotations)
     found.append("pictures: they are not copied; LabelMe looks for each beside its JSON file")
     return found + empty_losses(num_empty)
 

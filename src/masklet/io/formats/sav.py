@@ -10,7 +10,16 @@ import numpy as np
 from pycocotools import mask as coco
 
 from masklet.errors import InputError
-from masklet.io.annotations import Annotations, Capacity, Frame, ObjectMask, losses, object_tracks, single_size
+from masklet.io.annotations import (
+    Annotations,
+    Capacity,
+    Frame,
+    ObjectMask,
+    losses,
+    object_tracks,
+    single_size,
+    unread_fields,
+)
 from masklet.io.files import files_below
 from masklet.io.formats.targets import clip_files
 from masklet.io.sav import ANNOTATION_STRIDE, SavMasklets, read_sav, write_sav
@@ -45,7 +54,12 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     for video in videos:
         clip = video.video_id if ids.count(video.video_id) == 1 else f"{video.video_id}_{video.kind}"
         frames += _frames(video, clip)
-    return Annotations(tuple(frames))
+    further = {
+        "masklet_edited_frame_count": any(any(video.edited) for video in videos),
+        "video_environment": any(video.environment for video in videos),
+        "video_split": any(video.split not in ("", SavMasklets.split) for video in videos),
+    }
+    return Annotations(tuple(frames), unread=unread_fields([name for name, there in further.items() if there]))
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:

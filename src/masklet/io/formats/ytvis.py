@@ -21,11 +21,22 @@ from masklet.io.annotations import (
     losses,
     object_tracks,
     single_size,
+    unread_fields,
 )
-from masklet.io.documents import member, read_json, size_of, write_json
-from masklet.io.formats.coco import category_records, read_categories, told_apart, unique_ids
+from masklet.io.documents import member, read_json, size_of, strange_fields, write_json
+from masklet.io.formats.coco import KNOWN_OF_CATEGORIES, category_records, read_categories, told_apart, unique_ids
 
 CAPACITY = Capacity(stills=False, scores=True, crowds=True)
+
+KNOWN = {
+    "videos": ("id", "name", "height", "width", "length", "file_names"),
+    "annotations": (
+        *("id", "video_id", "category_id", "height", "width", "length", "segmentations", "areas", "bboxes"),
+        *("iscrowd", "score", "track_id"),
+    ),
+    "categories": KNOWN_OF_CATEGORIES,
+}
+"""The fields that are read, or follow from what is."""
 
 
 def recognise(path: Path, contents: Any) -> bool:
@@ -60,7 +71,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         for number, video in videos.items()
         for frame in _read_frames(video, masks[number], clips[number], f"{path}, video {number}")
     ]
-    return Annotations(tuple(frames), categories)
+    return Annotations(tuple(frames), categories, unread_fields(strange_fields(contents, KNOWN)))
 
 
 def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[str]:
