@@ -15,7 +15,7 @@ from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.model.mask_decoder import MaskCandidates
 from masklet.model.network import Network
-from masklet.ops.coordinates import BACKGROUND, PAD
+from masklet.ops.coordinates import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT
 from masklet.tracking.step import condition_frame, decode_frame
 from masklet.train import rollout
 from masklet.train.objective import BatchLoss, Chance, moment, session_rows, shrink_masks
@@ -176,6 +176,49 @@ def test_what_is_recalled_and_remembered_is_the_official_trainers(model, monkeyp
         (((0, 0), (1, 0), (2, 0), (3, 6)), ((0, 4), (1, 3), (2, 2), (3, 1))),
     ]
     assert remembered == {0: (True, False), 2: (True, False), 1: (True, False), 3: (False, False)}
+
+
+@pytest.mark.parametrize("kind", ["mask", "box", "click"])
+def test_what_is_asked_of_a_frame_is_where_its_object_is_then(model, monkeypatch, kind):
+    """Two objects that go past each other, prompted on two frames and corrected on a third."""
+    num_frames, side = 4, 64
+    masks = torch.zeros(2, num_frames, side, side, dtype=torch.bool)
+    for frame in range(num_frames):
+        masks[0, frame, 4:20, 16 * frame : 16 * frame + 14] = True
+        masks[1, frame, 40:60, 48 - 16 * frame : 62 - 16 * frame] = True
+    features = model.encode(torch.randn(num_frames, 3, side, side, generator=torch.Generator().manual_seed(1)))
+    views = [features.select(torch.tensor([frame, frame])) for frame in range(num_frames)]
+    asked, remembered, commit = [], [], rollout.commit
+
+    def record(network, seen, conditioned, cue, **settings):
+        asked.append((next(number for number, view in enumerate(views) if view is seen), cue))
+        return decode_frame(network, seen, conditioned, cue, **settings)
+
+    def record_memory(network, seen, result, **settings):
+        remembered.append((result.frame, next(number for number, view in enumerate(views) if view is seen)))
+        return commit(network, seen, result, **settings)
+
+    monkeypatch.setattr(rollout, "decode_frame", record)
+    monkeypatch.setattr(rollout, "commit", record_memory)
+    corrected = () if kind == "mask" else (0, 1, 2)
+    plan = SessionPlan((kind, kind), prompted=(0, 2), corrected=corrected)
+    annotator = Annotator(corrections=2, box_jitter=0.0)
+    list(Session(model, views, masks, plan, annotator, np.random.default_rng(0)).decodings())
+
+    assert [frame for frame, _ in asked] == ([0, 2, 1, 3] if kind == "mask" else [0] * 3 + [2] * 3 + [1] * 3 + [3])
+    assert remembered == [(0, 0), (2, 2), (1, 1)]
+    for frame, cue in asked:
+        if cue.mask is not None:
+            assert torch.equal(cue.mask[:, 0] > 0, masks[:, frame])
+        for row in range(2) if cue.points is not None else ():
+            ys, xs = masks[row, frame].nonzero(as_tuple=True)
+            points = zip(cue.points.xy[row].tolist(), cue.points.label[row].tolist(), strict=True)
+            for (x, y), label in points:
+                if label in (TOP_LEFT, BOTTOM_RIGHT):
+                    corner = min if label == TOP_LEFT else max
+                    assert (x, y) == pytest.approx((corner(xs).item(), corner(ys).item()), abs=1)
+                elif label in (FOREGROUND, BACKGROUND):
+                    assert masks[row, frame, int(y), int(x)].item() is (label == FOREGROUND)
 
 
 def test_every_frame_is_compared_with_its_own_truth(monkeypatch):
