@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -53,6 +54,20 @@ def test_compiled_tracking_is_the_same_and_settles(config, compared):
     track(compiled, clip)
     assert counters["stats"]["unique_graphs"] == graphs, "a second clip compiled something anew"
     assert graphs < len(clip)
+
+
+def test_a_deep_copy_computes_with_its_own_weights(monkeypatch):
+    # What is compiled is a plain function, which deep copies share.
+    monkeypatch.setattr(torch, "compile", lambda verb: lambda *args, **kwargs: verb(*args, **kwargs))
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    model = compile_model(tiny_model())
+    twin = deepcopy(model)
+    pixels = torch.rand(1, 3, model.config.image_size, model.config.image_size)
+    with torch.no_grad():
+        assert torch.equal(twin.encode(pixels).stride16, model.encode(pixels).stride16)
+        for weights in twin.parameters():
+            weights.zero_()
+        assert not twin.encode(pixels).stride16.any() and model.encode(pixels).stride16.any()
 
 
 def test_without_triton_there_is_a_clear_error(monkeypatch):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from masklet.model.network import Network
 CPP_COMPILERS = {"darwin": "clang++", "win32": "cl"}
 """The one compiler that PyTorch looks for where CXX names none, by platform; on all others g++."""
 
+VERBS = ("encode", "condition", "decode", "remember")
+"""What of `Network` is compiled."""
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -41,12 +44,11 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
             MaskletWarning,
             stacklevel=2,
         )
-    model.encode = torch.compile(model.encode)  # type: ignore[method-assign]
     # Memories fill up over the first sixteen frames and objects come and go: those sizes become symbols when they are
     # first seen to change, all others stay numbers.
-    model.condition = torch.compile(model.condition)  # type: ignore[method-assign]
-    model.decode = torch.compile(model.decode)  # type: ignore[method-assign]
-    model.remember = torch.compile(model.remember)  # type: ignore[method-assign]
+    for verb in VERBS:
+        compiled = torch.compile(getattr(type(model), verb))
+        setattr(model, verb, partial(compiled, model))  # a deep copy's verbs are then of the copy
     return model
 
 
