@@ -16,6 +16,7 @@ from masklet.data.layouts import open_dataset
 from masklet.data.layouts.annotated import AnnotatedPictures
 from masklet.data.layouts.artwork import ArtworkFolder
 from masklet.data.layouts.clip_folders import ClipFolders
+from masklet.data.layouts.opening import is_parted
 from masklet.data.layouts.painting import is_visible, paint_in_turn, paint_masklets
 from masklet.data.layouts.pairs import PairFolder
 from masklet.data.layouts.sa1b import Sa1bFolder
@@ -268,6 +269,9 @@ def test_the_list_of_2017_goes_before_that_of_2016(tmp_path):
         (tmp_path / "ImageSets" / year).mkdir(parents=True)
         (tmp_path / "ImageSets" / year / "train.txt").write_text(clip)
     assert ClipFolders(tmp_path).clips[0][0][0].parent.name == "dog"
+    assert not is_parted(tmp_path) and len(ClipFolders(tmp_path, split="val")) == 2
+    (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("bear")
+    assert is_parted(tmp_path) and ClipFolders(tmp_path, split="val").clips[0][0][0].parent.name == "bear"
     write_clip(tmp_path / "ImageSets", "unlisted", range(2), masked=range(2))
     assert len(ClipFolders(tmp_path)) == 1
 
@@ -586,8 +590,9 @@ def test_of_coco_files_in_several_folders_the_one_to_be_trained_on_is_opened(tmp
     for split in ("train", "valid"):
         write_coco(tmp_path / split, images=".", name="_annotations.coco.json")
     assert open_dataset(tmp_path).images == tmp_path / "train"
+    assert open_dataset(tmp_path, split="val").images == tmp_path / "valid" and is_parted(tmp_path)
     with pytest.raises(InputError, match="cannot tell the layout"):
-        open_dataset(tmp_path, train_lists=False)
+        open_dataset(tmp_path, split=None)
 
 
 def test_of_what_has_no_layout_it_is_told_what_is_there(tmp_path):
@@ -622,7 +627,9 @@ def test_of_yolo_only_what_is_to_be_trained_on_is_opened(tmp_path, generator, pl
         label.parent.mkdir(parents=True)
         label.write_text("\ufeff\n0 0 0 0.25 0 0.25 0.5 0 0.5\r\n", encoding="utf-8")
     (tmp_path / "README.roboflow.txt").write_text("Exported for everybody.")
-    assert [len(open_dataset(tmp_path, train_lists=listed)) for listed in (True, False)] == [1, len(splits)]
+    assert [len(open_dataset(tmp_path, split=split)) for split in ("train", "val", None)] == [1, 1, len(splits)]
+    assert open_dataset(tmp_path, split="val").clip(0, generator, 1).name.endswith(f"{splits[1]}.jpg")
+    assert is_parted(tmp_path)
     for path in (tmp_path, tmp_path / place.format(kind="labels", split=splits[0])):
         clip = open_dataset(path).clip(0, generator, 1)
         assert clip.name.endswith(f"{splits[0]}.jpg")

@@ -5,12 +5,14 @@ import os
 import signal
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from masklet.checkpoints import load
 from masklet.errors import InputError
-from masklet.train.feed import check_sources
+from masklet.train.feed import check_sources, open_source
 from masklet.train.held_out import Examiner
 from masklet.train.loop import Pace, Run
 from masklet.train.recipe import HeldOut, Part, Source, load_recipe, save_recipe
@@ -33,6 +35,16 @@ def stills(tmp_path_factory):
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
     return write_stills(tmp_path_factory.mktemp("data") / "others", 4, seed=1)
+
+
+def write_yolo(folder, count):
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(count):
+        picture = np.full((64, 64, 3), 20 * number, np.uint8)
+        picture[10:40, 10:40] = 200
+        cv2.imwrite(str(folder / "images" / f"{number}.jpg"), picture)
+        (folder / "labels" / f"{number}.txt").write_text("0 0.15 0.15 0.62 0.15 0.62 0.62 0.15 0.62\n")
 
 
 def held_out_recipe(stills, others, steps=6, every=2):
@@ -183,6 +195,26 @@ def test_what_is_trained_on_is_not_held_out(stills, tmp_path):
     (tmp_path / "link").symlink_to(stills)
     with pytest.raises(InputError, match="is what is trained on"):
         finetune(stills, held_out=tmp_path / "link")
+
+
+def test_of_data_that_are_parted_the_other_part_is_held_out(tmp_path, capsys):
+    for name, count in (("train", 3), ("valid", 2), ("test", 1)):
+        write_yolo(tmp_path / "yolo" / name, count)
+    recipe = finetune(tmp_path / "yolo", steps=1, held_out=tmp_path / "yolo", image_size=64)
+    small = replace(
+        recipe, model=stills_recipe(tmp_path, 2).model, start=None, held_out=replace(recipe.held_out, batches=2)
+    )
+    Run.begin(small, tmp_path / "run", PACE)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path / 'yolo'} (train): 3 pictures",
+        f"{tmp_path / 'yolo'} (val): 2 pictures",
+    ]
+    (part,) = small.stages[0].parts
+    for packed in (False, True):
+        for source, place in ((part.sources[0], "train"), (small.held_out.part.sources[0], "valid")):
+            dataset = open_source(replace(source, cached=packed), tmp_path / "cache", 64)
+            names = {dataset.clip(number, np.random.default_rng(0)).name for number in range(len(dataset))}
+            assert {f"/{place}/" in name for name in names} == {True}, (packed, names)
 
 
 def test_what_is_held_out_stands_in_the_recipe(stills, others, tmp_path):

@@ -70,7 +70,10 @@ def finetune(
     ] = None,
     held_out: Annotated[
         Path | None,
-        DataPath("--held-out", help="Annotated pictures or clips to measure on as it goes, and to keep the best by."),
+        DataPath(
+            "--held-out",
+            help="Annotated pictures or clips to measure on as it goes, and to keep the best by; DATA, if parted.",
+        ),
     ] = None,
     held_out_images: Annotated[
         Path | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from masklet.types import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Split = Literal["train", "val"]
+"""A part of a data set: to be trained on, or to be validated on."""
 
 FIRST_FRAME_ATTEMPTS = 4
 """Draws of a run whose first frame shows an object, before any run is taken."""

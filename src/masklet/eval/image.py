@@ -203,7 +203,7 @@ def worst_pictures(run: ImageRun, results: dict[str, dict[str, Any]]) -> list[Ex
 @lru_cache(maxsize=1)
 def _opened(data: Path, images: Path | None, value_range: ValueRange | None, stamp: str) -> ClipDataset:
     """stamp: of what lies there, which is opened anew once it has changed."""
-    dataset = open_dataset(data, images=images, train_lists=False, value_range=value_range)
+    dataset = open_dataset(data, images=images, split=None, value_range=value_range)
     if isinstance(dataset, AnnotatedPictures):
         parts = split_folders(frame for entry in dataset.entries for frame in entry)
         if parts:

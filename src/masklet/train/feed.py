@@ -100,6 +100,8 @@ def open_source(source: Source, cache: Path, side: int) -> ClipDataset:
         folder = Path(source.path).resolve()
         # Two folders may have one name, and an annotation file pictures in two places.
         place = str(folder) if source.images is None else f"{folder} {Path(source.images).resolve()}"
+        if source.split != "train":
+            place += f" {source.split}"
         if source.value_range is not None:
             place += f" {source.value_range}"
         dataset = _pack(dataset, folder, place, cache, side)
@@ -139,6 +141,7 @@ def open_bare(source: Source) -> ClipDataset:
         images=source.images,
         max_stride=source.max_stride,
         kinds=source.kinds,
+        split=source.split,
         value_range=source.value_range,
     )
 

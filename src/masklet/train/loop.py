@@ -151,7 +151,8 @@ class Run:
             save_recipe(recipe, make_folder(folder) / "recipe.json")
             for source, dataset in opened.items():
                 kind = "picture" if holds_stills(dataset) else "clip"
-                print(f"{source.path}: {len(dataset)} {kind}{'s' * (len(dataset) != 1)}", flush=True)
+                part = f" ({source.split})" if [other.path for other in opened].count(source.path) > 1 else ""
+                print(f"{source.path}{part}: {len(dataset)} {kind}{'s' * (len(dataset) != 1)}", flush=True)
         run.save_state()
         return run
 

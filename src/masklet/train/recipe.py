@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from masklet.config import ModelConfig
+from masklet.data.clips import Split
 from masklet.data.ranges import check_counts, check_not_negative, check_probabilities
 from masklet.data.synthetic import SceneRange
 from masklet.data.transforms import Augmentation
@@ -41,7 +42,7 @@ class Source:
     path: where they lie, in any layout that `masklet.data.layouts.open_dataset` knows; weight: how often a clip is
     drawn from here, relative to the other sources; merge: the probability with which all objects are taken as one;
     cached: shrink stills and pack them in the run's folder first, which makes them much quicker to read (clips stay as
-    they are); images, max_stride, kinds, value_range: as `open_dataset` takes them.
+    they are); images, max_stride, kinds, split, value_range: as `open_dataset` takes them.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Source:
     images: str | None = None
     max_stride: int = 1
     kinds: tuple[Kind, ...] = ("manual", "auto")
+    split: Split | None = "train"
     value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from masklet.checkpoints import find_checkpoint, read_checkpoint, recognise
 from masklet.config import SAM21_BASE_PLUS, ModelConfig
 from masklet.data.colours import ColourJitter
+from masklet.data.layouts.opening import is_parted
 from masklet.data.transforms import Augmentation
 from masklet.errors import InputError
 from masklet.train.feed import open_bare
@@ -107,10 +108,11 @@ def finetune(
     shrunk and packed first, unless more lie there than the run will draw, or close looks need them as they are.
     precision: None for bfloat16 with the official sizes, which wants a GPU that computes in it (`precision_on` knows),
     and float32 with `nano`. held_out: like `data`, what the run is measured on every tenth of its steps, or every 25:
-    stills by boxes and clicks, clips by the mask on the first frame; not `data` itself; held_out_images: as `images`,
-    which are also those of what is held out where both are files, or both folders; value_range: the values that are
-    black and white in pictures of 12 or 16 bits, those that are held out too.
-    Raises `InputError` for data that cannot be opened, or are held out and trained on.
+    stills by boxes and clicks, clips by the mask on the first frame; of data that are parted, as DAVIS's and YOLO's
+    are, the part `val`, so that it may be `data` itself; held_out_images: as `images`, which are also those of what is
+    held out where both are files, or both folders; value_range: the values that are black and white in pictures of 12
+    or 16 bits, those that are held out too. Raises `InputError` for data that cannot be opened, or are held out and
+    trained on.
     """
     if held_out_images is not None and held_out is None:
         raise InputError(f"{os.fspath(held_out_images)} would hold the pictures held out, but none are (--held-out)")
@@ -153,8 +155,11 @@ def finetune(
     )
     measured = None
     if held_out is not None:
-        if os.path.realpath(held_out) == os.path.realpath(data):
-            raise InputError(f"{os.fspath(data)} is what is trained on; hold out other pictures or clips than these")
+        if os.path.realpath(held_out) == os.path.realpath(data) and not is_parted(data):
+            raise InputError(
+                f"{os.fspath(data)} is what is trained on, and is not parted into train and val; hold out other "
+                "pictures or clips than these"
+            )
         asked = Annotator(box_share=0.5, mask_share=0.0, max_prompted=1, corrections=0, box_jitter=0.0)
         if frames > 1:
             asked = replace(asked, box_share=0.0, mask_share=1.0)
@@ -162,7 +167,7 @@ def finetune(
             pictures = os.fspath(held_out_images)
         elif os.path.isdir(held_out) != os.path.isdir(data):
             pictures = None
-        other = replace(source, path=os.fspath(held_out), images=pictures, cached=packed)
+        other = replace(source, path=os.fspath(held_out), images=pictures, cached=packed, split="val")
         others = replace(part, sources=(other,), annotator=asked)
         measured = HeldOut(others, every=max(LEAST_BETWEEN, steps // 10))
     return Recipe(

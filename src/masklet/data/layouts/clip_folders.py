@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masklet.data.clips import Clip, choose_shown_frames
+from masklet.data.clips import Clip, Split, choose_shown_frames
 from masklet.data.layouts.pairs import OWN_MASK_SUFFIXES, files_by_stem
 from masklet.data.reading import read_frames, read_index_masks, shows_object
 from masklet.errors import InputError
@@ -15,19 +15,18 @@ from masklet.io.images import IMAGE_SUFFIXES, ValueRange
 from masklet.io.natural import natural_key
 from masklet.types import Size
 
-TRAIN_LISTS = tuple(
-    f"ImageSets/{name}train.txt" for name in ("2017/", "2016/", "480p/", "Full-Resolution/", "1080p/", "")
-)
-"""Where DAVIS says which of its clips are to be trained on; the first one found counts."""
+LIST_FOLDERS = ("2017", "2016", "480p", "Full-Resolution", "1080p", ".")
+"""Where, in `ImageSets`, DAVIS lists which of its clips are to be trained on and which are not; the first one found
+counts."""
 
 
 class ClipFolders:
     """Clips as folders of pictures, with index masks for all or some frames (YouTube-VOS: every fifth).
 
     root: the folder that holds `JPEGImages` and `Annotations`; max_stride: see `choose_frames`, in annotated frames;
-    train_lists: where there is one of `TRAIN_LISTS`, open only the clips that it names; value_range: of the pictures,
-    see `read_image`. Raises `InputError` naming the mask without its picture, the clip without masks, the line of the
-    list whose clip is not there, or the folder that holds no clips.
+    split: open only the clips that DAVIS's list of this name has, where there is one, None for all; value_range: of
+    the pictures, see `read_image`. Raises `InputError` naming the mask without its picture, the clip without masks, the
+    line of the list whose clip is not there, or the folder that holds no clips.
     """
 
     def __init__(
@@ -35,13 +34,13 @@ class ClipFolders:
         root: str | Path,
         *,
         max_stride: int = 1,
-        train_lists: bool = True,
+        split: Split | None = "train",
         value_range: ValueRange | None = None,
     ) -> None:
         self.root = Path(root)
         self.value_range = value_range
         self.max_stride = max_stride
-        self.clips = find_clips(self.root, train_lists=train_lists)
+        self.clips = find_clips(self.root, split)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -68,15 +67,21 @@ class ClipFolders:
         return Clip(frames, masks, str(pairs[chosen[0]][0].parent))
 
 
-def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path, Path]]]:
-    """Picture and mask of each annotated frame, in order, for each clip below `root` (to train on), by name.
+def find_list(root: Path, split: Split) -> Path | None:
+    """The file in which DAVIS lists the clips of a split."""
+    lists = (root / "ImageSets" / folder / f"{split}.txt" for folder in LIST_FOLDERS)
+    return next((path for path in lists if path.is_file()), None)
+
+
+def find_clips(root: Path, split: Split | None = "train") -> list[list[tuple[Path, Path]]]:
+    """Picture and mask of each annotated frame, in order, for each clip below `root` (of a split), by name.
 
     Raises `InputError` as `ClipFolders` does.
     """
     frame_root, mask_root = clip_root(root / FRAME_FOLDER), clip_root(root / MASK_FOLDER)
-    train_list = next((path for name in TRAIN_LISTS if (path := root / name).is_file()), None)
-    if train_lists and train_list:
-        folders = _listed_clips(train_list, frame_root)
+    listed = find_list(root, split) if split else None
+    if listed:
+        folders = _listed_clips(listed, frame_root)
     else:
         folders = sorted(path for path in frame_root.glob("[!.]*") if path.is_dir())
     if not folders:
@@ -84,17 +89,17 @@ def find_clips(root: Path, *, train_lists: bool = True) -> list[list[tuple[Path,
     return [_find_pairs(folder, mask_root / folder.name) for folder in folders]
 
 
-def _listed_clips(train_list: Path, frame_root: Path) -> list[Path]:
+def _listed_clips(listed: Path, frame_root: Path) -> list[Path]:
     """The folders in `frame_root` that a list names, by name."""
-    names = read_clip_list(train_list)
+    names = read_clip_list(listed)
     for name, number in names.items():
         if not (frame_root / name).is_dir():
             raise InputError(
-                f"{train_list}, line {number}, names the clip {name!r}, but there is no folder {frame_root / name}; "
+                f"{listed}, line {number}, names the clip {name!r}, but there is no folder {frame_root / name}; "
                 "add the clip, or take the line out"
             )
     if not names:
-        raise InputError(f"{train_list} names no clip; delete it to train on all in {frame_root}")
+        raise InputError(f"{listed} names no clip; delete it to open all in {frame_root}")
     return sorted(frame_root / name for name in names)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import get_args
 
-from masklet.data.clips import ClipDataset
+from masklet.data.clips import ClipDataset, Split
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
-from masklet.data.layouts.clip_folders import ClipFolders
+from masklet.data.layouts.clip_folders import ClipFolders, find_list
 from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder, shown_files
 from masklet.data.layouts.sa1b import Sa1bFolder, is_sa1b
 from masklet.data.layouts.sav import SavFolder
@@ -31,8 +32,8 @@ LOOKED_FOR = (
     "PNG files with a transparent ground (artwork)"
 )
 
-TRAIN_FOLDER, OTHER_FOLDERS = "train", frozenset(("val", "valid", "validation", "test"))
-"""Folders that YOLO data sets are split into, the year left out; what lies in the others is not trained on."""
+SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation")}
+"""The folders that YOLO data sets are split into, the year left out, by split; `test` may lie beside them."""
 
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
 """Of the file by which YOLO tools know a data set; what it says of folders is not read."""
@@ -56,16 +57,17 @@ def open_dataset(
     images: str | Path | None = None,
     max_stride: int = 1,
     kinds: Collection[Kind] = ("manual", "auto"),
-    train_lists: bool = True,
+    split: Split | None = "train",
     value_range: ValueRange | None = None,
 ) -> ClipDataset:
     """Open annotated pictures or clips of any layout known.
 
     path: a folder, a COCO, YouTube-VIS or LabelMe JSON file, or a YAML file in the folder of YOLO data; images: where
     the pictures of annotation files lie, if not beside them; max_stride: frames of clips are drawn up to so many
-    annotated frames apart; kinds: of SA-V's annotations; train_lists: of DAVIS open only what its list of training
-    clips names, if it has one, and of YOLO, and of COCO files in several folders, only the folder `train`; value_range:
-    the values that are black and white in pictures of 12 or 16 bits, see `masklet.io.images.read_image`.
+    annotated frames apart; kinds: of SA-V's annotations; split: of data that are parted, by DAVIS's lists of clips or,
+    as those of YOLO and COCO files in several folders, by folders such as `train` and `val`, open only that part, None
+    for all; value_range: the values that are black and white in pictures of 12 or 16 bits, see
+    `masklet.io.images.read_image`.
 
     Raises `InputError`, which says what was looked for, for any other layout, and names the file that is missing or
     damaged.
@@ -79,7 +81,7 @@ def open_dataset(
         raise InputError(f"{path} is a picture: name the folder that holds it and its mask, or an annotation file")
     if path.is_file():
         return _open_annotations(path, images, max_stride, value_range)
-    dataset = _open_folder(path, images, max_stride, kinds, train_lists, value_range)
+    dataset = _open_folder(path, images, max_stride, kinds, split, value_range)
     if value_range is not None and not isinstance(dataset, AnnotatedPictures | ClipFolders | PairFolder):
         raise InputError(f"{path} holds 8-bit pictures or videos; leave out the range of values (--range)")
     if images is not None and not isinstance(dataset, AnnotatedPictures):
@@ -95,11 +97,11 @@ def _open_folder(
     images: str | Path | None,
     max_stride: int,
     kinds: Collection[Kind],
-    train_lists: bool,
+    split: Split | None,
     value_range: ValueRange | None,
 ) -> ClipDataset:
     if _is_clip_folders(path):
-        return ClipFolders(path, max_stride=max_stride, train_lists=train_lists, value_range=value_range)
+        return ClipFolders(path, max_stride=max_stride, split=split, value_range=value_range)
     if _is_sav(path):
         return SavFolder(path, kinds=kinds, max_stride=max_stride)
     if _is_sa1b(path):
@@ -108,16 +110,16 @@ def _open_folder(
         return PairFolder(path, value_range=value_range)
     documents = _documents(path)
     if (path / "labels").is_dir() or yolo.recognise(path, None):
-        return _open_annotations(path, images, max_stride, value_range, only_train=train_lists)
+        return _open_annotations(path, images, max_stride, value_range, split)
     if _beside_pictures(documents):
         return _open_annotations(path, images, max_stride, value_range)
     if len(documents) > 1:
         raise InputError(f"{path} has several annotation files, open one: {', '.join(map(str, documents[:6]))}")
     if documents:
         return _open_annotations(documents[0], images, max_stride, value_range)
-    split = _documents(path / TRAIN_FOLDER) if train_lists else []
-    if len(split) == 1:
-        return _open_annotations(split[0], images, max_stride, value_range)
+    parts = [document for name in (SPLITS[split] if split else ()) for document in _documents(path / name)]
+    if len(parts) == 1:
+        return _open_annotations(parts[0], images, max_stride, value_range)
     labels = Path(*("labels" if part == "images" else part for part in path.parts))
     if labels != path and labels.is_dir():
         return _open_annotations(labels, images, max_stride, value_range)
@@ -145,13 +147,12 @@ def _open_annotations(
     images: str | Path | None,
     max_stride: int,
     value_range: ValueRange | None,
-    *,
-    only_train: bool = False,
+    split: Split | None = None,
 ) -> AnnotatedPictures:
     format = recognise(path)
     annotations = read_annotations(path, format, images)
-    if only_train:
-        annotations = _to_train_on(annotations)
+    if split:
+        annotations = _part(annotations, split)
     folder = path if path.is_dir() else path.parent
     if images:
         places = [Path(images)]
@@ -180,22 +181,33 @@ def _open_annotations(
     )
 
 
-def _to_train_on(annotations: Annotations) -> Annotations:
-    """Of data in folders `train` and `val`, `valid` or `test`, what is in `train`."""
+def is_parted(path: str | os.PathLike[str]) -> bool:
+    """Whether data have a part to be validated on, apart from that to be trained on, as `open_dataset` opens them."""
+    path = Path(path)
+    if path.suffix.lower() in YAML_SUFFIXES:
+        path = path.parent
+    if find_list(path, "val") and find_list(path, "train"):
+        return True
+    names = {folder.name.rstrip(DIGITS) for folder in (*path.glob("*"), *path.glob("labels/*")) if folder.is_dir()}
+    return all(names.intersection(SPLITS[split]) for split in SPLITS)
+
+
+def _part(annotations: Annotations, split: Split) -> Annotations:
+    """Of data in folders such as `train` and `val` what is in those of a split, or all where there are none."""
     if not split_folders(annotations.frames):
         return annotations
-    kept = (frame for frame in annotations.frames if _split(frame).rstrip(DIGITS) == TRAIN_FOLDER)
-    return Annotations(tuple(kept), annotations.categories)
+    kept = tuple(frame for frame in annotations.frames if _folder(frame).rstrip(DIGITS) in SPLITS[split])
+    return Annotations(kept, annotations.categories) if kept else annotations
 
 
 def split_folders(frames: Iterable[Frame]) -> list[str]:
     """The folders that a data set is split into, if one is for training and others are not."""
-    folders = sorted({_split(frame) for frame in frames})
+    folders = sorted({_folder(frame) for frame in frames})
     kinds = {folder.rstrip(DIGITS) for folder in folders}
-    return folders if TRAIN_FOLDER in kinds and kinds & OTHER_FOLDERS else []
+    return folders if kinds.intersection(SPLITS["train"]) and kinds.intersection((*SPLITS["val"], "test")) else []
 
 
-def _split(frame: Frame) -> str:
+def _folder(frame: Frame) -> str:
     return frame.path.partition("/")[0]
 
 
