@@ -118,9 +118,11 @@ def _let_the_heap_stay() -> None:
 
 
 def expect_model(model: object) -> None:
-    """Raise `InputError` where a model's name or file stands in for the model."""
+    """Raise `InputError` for anything else than a model, such as its name."""
     if isinstance(model, str | os.PathLike):
         raise InputError(f"a model is needed, not its name: masklet.load({os.fspath(model)!r})")
+    if not isinstance(model, Network):
+        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}")
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -269,9 +271,11 @@ def recognise(state: Mapping[str, Tensor], source: Path | str, hint: str = "") -
     """
     patch = state.get("image_encoder.trunk.patch_embed.proj.weight")
     if patch is None:
+        if (own := _recognise_convolutional(state)) is not None:
+            return own
         raise CheckpointError(
             f"{source} is not a SAM 2 checkpoint: it has no image_encoder.trunk.patch_embed.proj.weight, "
-            f"its first key is {next(iter(state))!r}"
+            f"its first key is {next(iter(state))!r}; masklet.save writes a model of one's own with its architecture"
         )
     signed_time = "no_obj_embed_spatial" in state
     blocks = {int(found[1]) for key in state if (found := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key))}
@@ -289,11 +293,24 @@ def recognise(state: Mapping[str, Tensor], source: Path | str, hint: str = "") -
     )
 
 
+def _recognise_convolutional(state: Mapping[str, Tensor]) -> ModelConfig | None:
+    """The configuration whose weights, all of them, are called and shaped as these."""
+    shapes = {name: weight.shape for name, weight in state.items()}
+    for config in CONFIGS.values():
+        if isinstance(config.trunk, ConvNetConfig):
+            with torch.device("meta"):
+                network = Network(config)
+            if shapes == {name: weight.shape for name, weight in network.state_dict().items()}:
+                return config
+    return None
+
+
 def save(model: Network, path: str | PathLike[str], dtype: torch.dtype | None = None) -> None:
     """Write a model as `.safetensors`, or as `.pt` in Meta's format; `load` reads both, configuration included.
 
     A file of that name is replaced as a whole. Raises `OutputError` where it cannot be written, or ends otherwise.
     """
+    expect_model(model)
     path = Path(path)
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise OutputError(f"a model is written to a file that ends in .safetensors or .pt; got {path.name!r}")

@@ -75,7 +75,8 @@ class Prompt:
         if self.points.ndim != 2 or self.points.shape[1] != 2:
             raise PromptError(f"points must have shape (n, 2) as x, y; got {self.points.shape}")
         if self.labels.shape != (len(self.points),):
-            raise PromptError(f"{len(self.points)} points need {len(self.points)} labels; got {self.labels.size}")
+            got = self.labels.size if self.labels.ndim == 1 else f"an array of shape {self.labels.shape}"
+            raise PromptError(f"{len(self.points)} points need {len(self.points)} labels; got {got}")
         if not np.isfinite(self.points).all():
             raise PromptError(f"points must be finite numbers; got {self.points.tolist()}")
         if not np.isin(self.labels, (0, 1)).all():

@@ -264,3 +264,16 @@ def test_the_state_of_a_run_is_told_from_a_model(tmp_path):
     torch.save({"step": 3, "model": {"a": torch.zeros(1)}, "optimiser": {}}, tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match=r"is the state of a training run; .* masklet train export"):
         load(tmp_path / "state.pt")
+
+
+def test_weights_of_nano_are_known_without_their_configuration(tmp_path):
+    torch.save({"model": load("nano", device="cpu").state_dict()}, tmp_path / "own.pt")
+    assert load(tmp_path / "own.pt", device="cpu").config == CONFIGS["nano"]
+    torch.save({"model": tiny_model(TINY_CONVNET).state_dict()}, tmp_path / "tiny.pt")
+    with pytest.raises(CheckpointError, match=r"masklet\.save writes a model of one's own with its architecture"):
+        load(tmp_path / "tiny.pt")
+
+
+def test_a_model_and_its_file_in_the_wrong_order_are_named(tmp_path):
+    with pytest.raises(InputError, match="a model is needed, not its name"):
+        save(tmp_path / "own.pt", tiny_model())

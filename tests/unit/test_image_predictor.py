@@ -270,10 +270,12 @@ def test_earlier_masks_are_one_for_each_object(predictor, embedding):
         ({"points": [[10, 20]], "mask_logits": several.low_res[0]}, 3, 1),
         ({"boxes": boxes, "mask_logits": found.low_res[:2]}, 2, 3),
         ({"boxes": boxes, "mask": np.ones(SIZE, bool)}, 1, 3),
-        ({"mask_logits": several.low_res[:1]}, 3, 1),
     ):
         with pytest.raises(PromptError, match=f"{rows} earlier masks for {objects} objects; give one for each"):
             predictor.predict(embedding, **prompt)
+    for prompt in ({"points": [[10, 20]]}, {"boxes": boxes}):
+        with pytest.raises(PromptError, match="mask_logits hold 3 readings of each object; give one for each"):
+            predictor.predict(embedding, mask_logits=several.low_res[:1], **prompt)
 
 
 def test_any_multiple_of_32_is_an_image_size(picture):
@@ -316,3 +318,9 @@ def test_any_multiple_of_32_is_an_image_size(picture):
 def test_bad_prompts(predictor, embedding, prompt, message):
     with pytest.raises(PromptError, match=message):
         predictor.predict(embedding, **prompt)
+
+
+def test_pictures_come_in_any_row_but_not_as_one_path(predictor, picture):
+    assert len(predictor.embed_batch(picture for _ in range(3))) == 3
+    with pytest.raises(InputError, match=r"embed_batch takes several pictures; for one: embed\('a\.jpg'\)"):
+        predictor.embed_batch("a.jpg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 import masklet
 from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, MissingCheckpoint, PromptError
+from masklet.model.compiled import compile_model, is_compiled
 from masklet.model.network import ABSENT_LOGIT, Network
 from masklet.sam2 import build_sam
 from masklet.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
@@ -624,6 +626,18 @@ def test_vos_optimized_compiles_all_that_a_frame_goes_through(monkeypatch, model
         "memory_encoder": {"remember"},
         "obj_ptr_tpos_proj": {None},  # times of pointers: a vector per memory, put together beforehand
     }
+
+
+def test_a_predictor_of_a_compiled_model_is_compiled(monkeypatch, model):
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr("masklet.model.compiled.shutil.which", lambda name: name)
+    assert not is_compiled(SAM2VideoPredictor(model))
+    assert is_compiled(SAM2VideoPredictor(compile_model(deepcopy(model))))
+
+
+def test_a_state_of_another_kind_is_refused(model):
+    with pytest.raises(InputError, match="an inference state is what init_state gives, not dict"):
+        next(build_sam2_video_predictor(model).propagate_in_video({"obj_ids": []}))
 
 
 def tracked(tracker, clip):

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError
+from masklet.io import frame_source
+from masklet.model.compiled import compile_model
 from masklet.predict import track, video
+from masklet.predict.image import ImagePredictor
+from masklet.predict.stream import Stream
 from masklet.predict.video import VideoSession
 from masklet.tracking.memory import FrameResult
 from masklet.tracking.policy import TrackingPolicy
 from masklet.tracking.step import objects_in_step
 from masklet.types import Prompt
-from tiny import tiny_clip, tiny_model
+from tiny import TINY_HIERA, tiny_clip, tiny_model
 
 POINT = {"points": [[10, 20]]}
 
@@ -130,6 +134,8 @@ def test_what_is_wrong_with_a_propagation_is_said_at_once(model, clip):
         session.propagate(direction="sideways")
     with pytest.raises(PromptError, match="no frame 99"):
         session.propagate(99)
+    with pytest.raises(PromptError, match=r"num_frames must be a whole number; got 2\.5"):
+        session.propagate(num_frames=2.5)
 
 
 def test_a_mask_of_another_size_is_taken_if_its_proportions_are_the_video_s(model, clip):
@@ -351,3 +357,59 @@ def test_a_mask_too_small_for_the_model_is_warned_of(model):
     speck[300:303, 300:303] = True
     with pytest.warns(UserWarning, match=r"the mask given on frame 0 is lost: its 9 pixels .* 600 x 600 at 64"):
         session.add(1, mask=speck)
+
+
+def test_a_model_in_training_mode_is_refused_before_it_changes(clip):
+    """Batch statistics would follow whatever it is shown, and stay so."""
+    model = tiny_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    session, predictor = VideoSession(model, clip), ImagePredictor(model)
+    for predict in (lambda: session.add(1, points=[[10, 20]]), lambda: predictor.embed(clip[0])):
+        with pytest.raises(InputError, match=r"in training mode, .*; call model\.eval\(\) first"):
+            predict()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    assert session.add(1, points=[[10, 20]]).frame == 0
+    assert VideoSession(tiny_model(TINY_HIERA).train(), clip).add(1, points=[[10, 20]]).frame == 0, "it has none"
+
+
+def test_what_is_no_model_or_policy_is_refused_at_once(model, clip):
+    for make in (lambda given: VideoSession(given, clip), Stream, ImagePredictor, compile_model):
+        with pytest.raises(InputError, match=r"a model is needed, as masklet\.load gives, not Linear"):
+            make(torch.nn.Linear(2, 2))
+    for make in (lambda policy: VideoSession(model, clip, policy=policy), lambda policy: Stream(model, policy=policy)):
+        with pytest.raises(InputError, match=r"policy is a masklet\.TrackingPolicy, not 'official'"):
+            make("official")
+
+
+def test_frames_of_a_session_cannot_be_drawn_on(model, clip):
+    own = clip.copy()
+    session = VideoSession(model, own)
+    with pytest.raises(ValueError, match="read-only"):
+        session.frames[2][:] = 255
+    own[2] = 0
+    assert not session.frames[2].any(), "the caller's array stays the caller's"
+
+
+@pytest.mark.parametrize("ahead", [9, 10])
+def test_a_prompt_too_far_ahead_of_a_window_is_refused_before_frames_are_lost(model, monkeypatch, ahead):
+    monkeypatch.setattr(frame_source, "CACHE_FRAMES", 10)
+    clip = tiny_clip(14)
+    session = VideoSession(model, iter(clip), keep="window")
+    session.add(1, 0, points=[[10, 20]])
+    if ahead == 10:
+        with pytest.raises(
+            PromptError, match=r"frame 10 is too far ahead of frame 0, where .* 10 of this size are held"
+        ):
+            session.add(2, ahead, points=[[50, 30]])
+    else:
+        session.add(2, ahead, points=[[50, 30]])
+    tracked = session.propagate()
+    found = [next(tracked) for _ in range(4)]
+    if ahead == 10:
+        found.append(session.add(2, ahead, points=[[50, 30]]))
+    else:
+        session.add(2, 12, points=[[50, 30]])
+    found += tracked
+    numbers = [result.frame for result in found]
+    assert sorted(set(numbers)) == list(range(14)), "no frame between was let go"

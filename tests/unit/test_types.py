@@ -55,3 +55,8 @@ def test_an_index_mask_of_several_objects_is_no_mask():
     with pytest.raises(PromptError, match="several numbers, 3, 500: of an index mask take one object, as in mask == 3"):
         Prompt.of(mask=index)
     assert Prompt.of(mask=np.where(index == 3, np.uint8(255), np.uint8(0))).mask.sum() == 4
+
+
+def test_labels_with_a_row_too_many_are_told_by_their_shape() -> None:
+    with pytest.raises(PromptError, match=r"2 points need 2 labels; got an array of shape \(1, 2\)"):
+        Prompt.of(points=[[5, 5], [6, 6]], labels=[[1, 1]])

@@ -27,8 +27,11 @@ class FrameSource(ABC):
     """Frames by number from 0, each uint8 RGB [H, W, 3] of the same `size`.
 
     `fps` is None where a source has none. `len()` is exact, or raises `TypeError` where the end is not known. Frames
-    belong to the source: copy one before changing it.
+    belong to the source and cannot be written to: copy one to draw on it. `held` is how many of the latest can be asked
+    for again, None for all.
     """
+
+    held: int | None = None
 
     def __init__(self, name: str, size: Size, fps: float | None) -> None:
         self.name = name
@@ -56,9 +59,8 @@ class FrameSource(ABC):
         if number in self._cache:
             self._cache.move_to_end(number)
             return self._cache[number]
-        frame = self._read(number)
-        self._keep(number, frame)
-        return frame
+        self._keep(number, self._read(number))
+        return self._cache[number]
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         number = 0
@@ -95,10 +97,14 @@ class FrameSource(ABC):
     def _keep(self, number: int, frame: NDArray[np.uint8]) -> None:
         """Put a frame into the cache, the one unused for longest falling out."""
         self._check_size(frame, f"frame {number}")
-        self._cache[number] = frame
+        self._cache[number] = frame.view()  # it may be the caller's own
+        self._cache[number].flags.writeable = False
         self._cache.move_to_end(number)
         if len(self._cache) > self._cache_frames:
-            self._cache.popitem(last=False)
+            self._let_one_go()
+
+    def _let_one_go(self) -> None:
+        self._cache.popitem(last=False)
 
     def _check_size(self, frame: NDArray[np.uint8], label: str) -> None:
         if frame.shape[:2] != tuple(self.size):

@@ -40,6 +40,7 @@ class PassingFrames(FrameSource):
         except StopIteration:
             raise InputError("the iterable has no frames") from None
         super().__init__("the iterable", Size(*first.shape[:2]), fps=None)
+        self.held = None if revisit else self._cache_frames
         self._pulled = 0
         self._store(first)
 
@@ -52,8 +53,8 @@ class PassingFrames(FrameSource):
         if number < self._pulled:
             if self._spool is None:
                 raise InputError(
-                    f"frame {number} has passed and was let go; a session with keep='all' keeps what passed, as does "
-                    "open_frames(..., revisit=True)"
+                    f"frame {number} has passed and was let go: open the iterable with revisit=True, as a session with "
+                    "keep='all' does, to keep what passes"
                 )
             return self._spool.read(number)
         while self._pulled <= number:
@@ -86,6 +87,12 @@ class PassingFrames(FrameSource):
             raise
         self._failed = None  # a camera may go on
         return picture
+
+    def _let_one_go(self) -> None:
+        if self._spool is not None:
+            super()._let_one_go()
+        else:  # the earliest, so that those between where tracking is and a prompt ahead of it are kept
+            del self._cache[min(self._cache)]
 
     def _store(self, frame: NDArray[np.uint8]) -> None:
         self._keep(self._pulled, frame)

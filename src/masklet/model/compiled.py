@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from masklet.errors import DeviceError, MaskletWarning
+from masklet.errors import DeviceError, InputError, MaskletWarning
 from masklet.model.network import Network
 
 CPP_COMPILERS = {"darwin": "clang++", "win32": "cl"}
@@ -27,10 +27,12 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 def compile_model(model: AnyNetwork) -> AnyNetwork:
     """Compile the model's verbs in place, and return it.
 
-    Results stay the same but for rounding. The first frames are slow, as each verb is compiled when first called;
-    the number of memories and of objects may vary afterwards without compiling again. Raises `DeviceError` where the
-    device is a CPU and there is no C++ compiler, or a CUDA GPU and there is no Triton.
+    Results stay the same but for rounding. The first frames are slow, as each verb is compiled when first called, and
+    again when the number of memories, objects or points is first seen to vary; from then on these may be any. Raises
+    `DeviceError` where the device is a CPU and there is no C++ compiler, or a CUDA GPU and there is no Triton.
     """
+    if not isinstance(model, Network):
+        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}")
     if model.device.type == "cpu":
         _require_cpp_compiler()
     elif model.device.type == "cuda" and find_spec("triton") is None:
@@ -50,6 +52,11 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
         compiled = torch.compile(getattr(type(model), verb))
         setattr(model, verb, partial(compiled, model))  # a deep copy's verbs are then of the copy
     return model
+
+
+def is_compiled(model: Network) -> bool:
+    """Whether `compile_model` has been here."""
+    return VERBS[0] in vars(model)
 
 
 def _require_cpp_compiler() -> None:

@@ -19,7 +19,7 @@ from masklet.ops.boxes import mask_boxes
 from masklet.ops.coordinates import BOTTOM_RIGHT, FOREGROUND, PAD, TOP_LEFT, Points
 from masklet.ops.crops import Crop, crop_between
 from masklet.ops.resize import resize_bilinear
-from masklet.predict.pixels import at_full_size, picture_pixels
+from masklet.predict.pixels import at_full_size, encode_to_predict, picture_pixels
 from masklet.types import Size
 
 MARGIN = 1.6
@@ -134,7 +134,7 @@ def _encode(model: Network, picture: NDArray[np.uint8], windows: list[Crop], ima
     """The features of each window, equal ones being encoded once."""
     distinct = list(dict.fromkeys(windows))
     pixels = [picture_pixels(picture[one.window], image_size, model.device) for one in distinct]
-    features = model.encode(torch.cat(pixels))
+    features = encode_to_predict(model, torch.cat(pixels))
     return features.select(torch.tensor([distinct.index(one) for one in windows], device=model.device))
 
 

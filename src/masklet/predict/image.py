@@ -5,11 +5,13 @@ Source: SAM 2 paper, section 4; official `sam2_image_predictor.py`.
 
 from __future__ import annotations
 
+import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +28,11 @@ from masklet.ops.boxes import mask_boxes
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points
 from masklet.predict.close_look import look_closer
-from masklet.predict.pixels import at_full_size, picture_pixels
+from masklet.predict.pixels import at_full_size, encode_to_predict, picture_pixels
 from masklet.tracking.step import MAX_AMBIGUOUS_POINTS
 from masklet.types import ImageMasks, Prompt, Size, prompt_numbers
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from numpy.typing import ArrayLike, NDArray
 
 GIVEN_MASK_LOGIT = 10.0
@@ -137,24 +137,28 @@ class ImagePredictor:
         return self.embed_batch([image])[0]
 
     @torch.no_grad()
-    def embed_batch(self, images: Sequence[Any]) -> list[ImageEmbedding]:
+    def embed_batch(self, images: Iterable[Any]) -> list[ImageEmbedding]:
         """Encode pictures, of any sizes, together."""
-        if not len(images):
+        if isinstance(images, str | PathLike):
+            raise InputError(f"embed_batch takes several pictures; for one: embed({os.fspath(images)!r})")
+        together = images if isinstance(images, Sequence) else list(images)
+        if not len(together):
             return []
         keep = self.close_look or self.guided_edges
         image_size, device = self.model.config.image_size, self.model.device
         sizes: list[Size] = []
         kept: list[NDArray[np.uint8] | None] = []
         encoded: list[ImageFeatures] = []
-        for begin in range(0, len(images), MAX_TOGETHER):
-            arrays = [(read_own_image if keep else read_image)(image) for image in images[begin : begin + MAX_TOGETHER]]
+        for begin in range(0, len(together), MAX_TOGETHER):
+            some = together[begin : begin + MAX_TOGETHER]
+            arrays = [(read_own_image if keep else read_image)(image) for image in some]
             sizes += [Size(*array.shape[:2]) for array in arrays]
             kept += arrays if keep else [None] * len(arrays)
-            some = [picture_pixels(array, image_size, device) for array in arrays]
-            features = self.model.encode(torch.cat(some))
+            pixels = torch.cat([picture_pixels(array, image_size, device) for array in arrays])
+            features = encode_to_predict(self.model, pixels)
             # Of several each gets a copy, so that one that is kept does not keep all.
-            rows = torch.arange(len(some), device=device).split(1)
-            encoded += [features.select(row) for row in rows] if len(some) > 1 else [features]
+            rows = torch.arange(len(arrays), device=device).split(1)
+            encoded += [features.select(row) for row in rows] if len(arrays) > 1 else [features]
         return [
             ImageEmbedding(size, own, self.model.config.name, self._weights, array)
             for size, own, array in zip(sizes, encoded, kept, strict=True)
@@ -363,6 +367,11 @@ class ImagePredictor:
             raise PromptError(f"mask_logits are numbers, `low_res` of an answer; got {type(mask_logits)}") from error
         if logits.ndim < 2 or logits.shape[-2:] != (side, side):
             raise PromptError(f"mask_logits are {side} x {side} for this picture; got {tuple(logits.shape)}")
+        if logits.ndim == 4 and logits.shape[1] != 1:
+            raise PromptError(
+                f"mask_logits hold {logits.shape[1]} readings of each object; give one for each, such as "
+                "`found.best().low_res`"
+            )
         return logits.reshape(-1, 1, side, side)
 
 

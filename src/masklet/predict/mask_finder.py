@@ -25,7 +25,7 @@ from masklet.ops.resize import resize_bilinear
 from masklet.ops.rle import decode_rle, encode_rle
 from masklet.predict.everything_options import EverythingOptions
 from masklet.predict.image import HOLE_FILL
-from masklet.predict.pixels import at_full_size, picture_pixels, shrunk_guide
+from masklet.predict.pixels import at_full_size, encode_to_predict, picture_pixels, shrunk_guide
 from masklet.types import Size
 
 OnPoints = Callable[[int, int], None]
@@ -126,7 +126,7 @@ class MaskFinder:
     def _view(self, image: NDArray[np.uint8], crop: Crop) -> _View:
         seen = image[crop.window]
         pixels = picture_pixels(seen, self.model.config.image_size, self.model.device)
-        features = self.model.encode(pixels)
+        features = encode_to_predict(self.model, pixels)
         # Shrunk once for all masks: full size, that is dear on a large photograph.
         guide = shrunk_guide(seen, features.stride4.shape[-2:]) if self.model.config.guided_edges else None
         return _View(crop, features, self.model.condition(features, None), (image.shape[0], image.shape[1]), guide)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from masklet.errors import InputError
+from masklet.model.image_encoder import ImageFeatures
+from masklet.model.network import Network
 from masklet.ops.guided import FINEST, resize_guided
 from masklet.ops.pixels import normalise
 from masklet.ops.resize import resize_bilinear
@@ -23,7 +26,9 @@ from masklet.types import Size
 
 def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
     """A picture, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = (
+        torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float() / 255
+    )
     return normalise(resize_bilinear(pixels, image_size, image_size, antialias=True))
 
 
@@ -32,6 +37,16 @@ def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device
     resized = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float() / 255
     return normalise(pixels)
+
+
+def encode_to_predict(model: Network, pixels: Tensor) -> ImageFeatures:
+    """`model.encode`. Raises `InputError` for a model that it would change: one with batch statistics, in training."""
+    if model.training and model.config.trunk.kind == "convnet":
+        raise InputError(
+            "the model is in training mode, in which its batch statistics would follow the pictures that it is shown; "
+            "call model.eval() first"
+        )
+    return model.encode(pixels)
 
 
 def at_full_size(logits: Tensor, size: Size, guide: NDArray[np.uint8] | None) -> Tensor:

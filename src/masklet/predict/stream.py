@@ -13,7 +13,7 @@ from masklet.io.frame_source import FrameSource
 from masklet.io.images import read_own_image
 from masklet.model.network import Network
 from masklet.predict.video import VideoSession
-from masklet.tracking.policy import DEFAULT, TrackingPolicy
+from masklet.tracking.policy import DEFAULT, TrackingPolicy, expect_policy
 from masklet.types import FrameMasks, Size
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Stream:
 
     def __init__(self, model: Network, *, policy: TrackingPolicy = DEFAULT) -> None:
         expect_model(model)
+        expect_policy(policy)
         self.model = model
         self._policy = policy
         self._session: VideoSession | None = None

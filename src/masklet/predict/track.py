@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Container
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
+import torch
 from torch import Tensor
 
 from masklet.tracking.memory import FrameResult, RecallPlan, let_go, plan_recall
 from masklet.tracking.policy import TrackingPolicy
+from masklet.tracking.step import objects_in_step
 from masklet.types import Prompt
 
 
@@ -102,3 +105,19 @@ class TrackedFrames(Container[int]):
 
     def __contains__(self, frame: object) -> bool:
         return frame in self._track.history and frame not in self._track.conditioning
+
+
+def in_step(
+    tracks: Sequence[Track], situation: tuple[int, int | None, bool, TrackingPolicy, int], device: torch.device
+) -> Iterator[list[tuple[Track, RecallPlan]]]:
+    """Tracks with their plans, in batches whose plans have the same shape; situation: as `recall_plan` takes it."""
+    planned = [(track, track.recall_plan(*situation)) for track in tracks]
+
+    def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
+        return len(item[1].maps), len(item[1].pointers)
+
+    for _, alike in groupby(sorted(planned, key=shape), key=shape):
+        members = list(alike)
+        step = objects_in_step(len(members[0][1].maps), device)
+        for begin in range(0, len(members), step):
+            yield members[begin : begin + step]

@@ -10,7 +10,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -26,11 +25,11 @@ from masklet.ops.coordinates import to_model_mask, to_model_points
 from masklet.ops.overlap import non_overlapping
 from masklet.predict.close_look import look_closer
 from masklet.predict.image import HOLE_FILL
-from masklet.predict.pixels import at_full_size, frame_pixels
-from masklet.predict.track import Track
+from masklet.predict.pixels import at_full_size, encode_to_predict, frame_pixels
+from masklet.predict.track import Track, in_step
 from masklet.tracking.memory import FrameResult, RecallPlan
-from masklet.tracking.policy import DEFAULT, TrackingPolicy
-from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft, objects_in_step
+from masklet.tracking.policy import DEFAULT, TrackingPolicy, expect_policy
+from masklet.tracking.step import NO_CUE, Cue, commit, condition_frame, decode_frame, draft
 from masklet.types import FrameMasks, Prompt, whole_number
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ class VideoSession:
         if keep not in ("all", "window"):
             raise InputError(f"keep is 'all' or 'window', not {keep!r}")
         expect_model(model)
+        expect_policy(policy)
         self.model = model
         self.frames = open_frames(source, revisit=keep == "all")
         self.size = self.frames.size
@@ -118,8 +118,8 @@ class VideoSession:
     @torch.no_grad()
     def place(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> None:
         """`prompt` for those who give many: the frame's masks are not brought to full size each time."""
-        self._check_frame(frame)
         self._check_window(frame)
+        self._check_frame(frame)
         prompt.check_proportions(self.size)
         track = self.tracks.get(object_id, Track())
         earlier = track.prompts.get(frame)
@@ -179,7 +179,7 @@ class VideoSession:
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction is 'forward', 'backward' or 'both', not {direction!r}")
-        if num_frames is not None and num_frames < 0:
+        if num_frames is not None and whole_number("num_frames", num_frames) < 0:
             raise InputError(f"num_frames must be 0 or more, not {num_frames}")
         if direction == "both" and self.keep == "window":
             raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
@@ -243,8 +243,9 @@ class VideoSession:
             if self._is_active(track, frame, reverse, before_first_prompt)
         }
         tracked = [track for track in active.values() if frame not in track.conditioning]
-        for group in self._in_step(tracked, frame, reverse):
-            self._track_group(group, frame, reverse)
+        situation = (frame, self._length, reverse, self.policy, self._recent)
+        for group in in_step(tracked, situation, self.model.device):
+            self._track_group(group, frame)
         masks = self._frame_masks(frame, {object_id: track.history[frame] for object_id, track in active.items()})
         for track in active.values():
             track.visited[frame] = reverse
@@ -253,7 +254,7 @@ class VideoSession:
         self._last = (frame, reverse)
         return masks
 
-    def _track_group(self, group: Sequence[tuple[Track, RecallPlan]], frame: int, reverse: bool) -> None:
+    def _track_group(self, group: Sequence[tuple[Track, RecallPlan]], frame: int) -> None:
         """Objects whose recall has one shape, together along the batch."""
         features = self._features(frame)
         conditioned = condition_frame(self.model, features, [(track.history, plan) for track, plan in group])
@@ -263,20 +264,6 @@ class VideoSession:
         shown = replace(result, logits=self._cleaned(decoded.logits)).to(self._storage)
         for row, (track, _) in enumerate(group):
             track.store(shown.row(row))
-
-    def _in_step(self, tracks: Sequence[Track], frame: int, reverse: bool) -> Iterator[list[tuple[Track, RecallPlan]]]:
-        """Tracks with their plans, in batches whose plans have the same shape."""
-        situation = (frame, self._length, reverse, self.policy, self._recent)
-        planned = [(track, track.recall_plan(*situation)) for track in tracks]
-
-        def shape(item: tuple[Track, RecallPlan]) -> tuple[int, int]:
-            return len(item[1].maps), len(item[1].pointers)
-
-        for _, alike in groupby(sorted(planned, key=shape), key=shape):
-            members = list(alike)
-            step = objects_in_step(len(members[0][1].maps), self.model.device)
-            for begin in range(0, len(members), step):
-                yield members[begin : begin + step]
 
     def _answer(self, track: Track, frame: int, prompt: Prompt, earlier: FrameResult | None) -> FrameResult:
         """Decode a prompt, from the earlier answer; a given mask is adopted, whatever is remembered."""
@@ -371,7 +358,7 @@ class VideoSession:
         """The frame as the network sees it, encoded once while it is in the cache."""
         if frame not in self.features:
             pixels = frame_pixels(self.frames[frame], self.model.config.image_size, self.model.device)
-            self.features[frame] = self.model.encode(pixels)
+            self.features[frame] = encode_to_predict(self.model, pixels)
             if len(self.features) > MAX_CACHED_FEATURES:
                 self.features.popitem(last=False)
         self.features.move_to_end(frame)
@@ -420,11 +407,18 @@ class VideoSession:
             raise PromptError(f"no frame {frame}{there_are}")
 
     def _check_window(self, frame: int) -> None:
-        """A window holds what the frames to come need; it cannot go back."""
+        """A window holds what the frames to come need; it cannot go back, nor far ahead in what passes but once."""
         if self.keep == "window" and self._last is not None:
             last, reverse = self._last
             if frame > last if reverse else frame < last:
                 raise PromptError(f"frame {frame} has passed (frame {last} was tracked); open the clip with keep='all'")
+        prompted = [number for track in self.tracks.values() for number in track.prompts]
+        waiting = min(prompted, default=frame) if self._last is None else self._last[0]
+        if self.frames.held is not None and frame - waiting >= self.frames.held:
+            raise PromptError(
+                f"frame {frame} is too far ahead of frame {waiting}, where tracking is: of frames that pass but once "
+                f"{self.frames.held} of this size are held; prompt it later, or open the clip with keep='all'"
+            )
 
     def _next_in_window(self) -> int:
         """Where a window goes on: on the frame it stopped at if that was prompted since, otherwise on the next."""

@@ -15,6 +15,7 @@ import torch
 from masklet.checkpoints import HUB_FILES, choose_device, load
 from masklet.config import CONFIGS
 from masklet.errors import CheckpointError, InputError, MaskletWarning
+from masklet.model.compiled import compile_model, is_compiled
 from masklet.model.network import Network
 from masklet.sam2.overrides import RELEASED, OfficialOptions
 
@@ -51,6 +52,8 @@ class SAM2Base(Network):
         self.train(network.training)
         chosen = options.stability_fallback
         self.stability_fallback = network.config.stability_fallback if chosen is None else chosen
+        if is_compiled(network):
+            compile_model(self)
 
     @property
     def image_size(self) -> int:

@@ -222,6 +222,8 @@ class SAM2VideoPredictor(SAM2Base):
 
     def _session(self, inference_state: InferenceState) -> VideoSession:
         """The state's session, following the options as they are now. Raises `InputError` for another predictor's."""
+        if not isinstance(inference_state, InferenceState):
+            raise InputError(f"an inference state is what init_state gives, not {type(inference_state).__name__}")
         if inference_state.session.model is not self:
             raise InputError("this inference state is another predictor's; make one with this predictor's init_state")
         inference_state.session.policy = self._policy(inference_state.session.policy.offload)

@@ -71,6 +71,12 @@ OFFICIAL = TrackingPolicy(corrections_condition=False, start_at_own_prompt=False
 """What `sam2.build_sam.build_sam2_video_predictor` does by default."""
 
 
+def expect_policy(policy: object) -> None:
+    """Raise `InputError` for anything else than a policy."""
+    if not isinstance(policy, TrackingPolicy):
+        raise InputError(f"policy is a masklet.TrackingPolicy, not {policy!r}")
+
+
 def unusual(policy: TrackingPolicy) -> dict[str, Any]:
     """What of a policy differs from `DEFAULT`, by name."""
     return {name: value for name, value in asdict(policy).items() if value != getattr(DEFAULT, name)}
