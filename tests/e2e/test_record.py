@@ -22,10 +22,12 @@ from masklet.io.frames import open_frames
 from masklet.io.masklets import MaskletsWriter
 from masklet.io.palette import read_index_png
 from masklet.io.video_writer import VideoWriter
+from masklet.ops.index_masks import index_map
 from masklet.predict import everything_record, record
 from masklet.predict.everything_record import everything_to_folder, everything_video_to_folder
 from masklet.predict.prompt_files import PlacedPrompt
 from masklet.predict.record import segment_to_folder, track_to_folder
+from masklet.predict.video import VideoSession
 from masklet.tracking.policy import TrackingPolicy
 from masklet.types import Prompt, Size
 from odd_clips import moving_square, write_clip
@@ -93,6 +95,36 @@ def test_an_iterator_is_tracked_however_far_apart_its_prompts_are(model, tmp_pat
         track_to_folder(model, source, prompts, tmp_path / name, direction=direction)
     passing, kept = (json.loads((tmp_path / name / "masklets.json").read_text()) for name in ("passing", "kept"))
     assert passing == kept
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_clicks_on_a_later_frame_correct_what_was_tracked_there(model, tmp_path, direction) -> None:
+    """As they do in Python while a clip is tracked; a box there is a prompt of its own, from the beginning."""
+    clip, order = np.stack(moving_square(7)), 1 if direction == "forward" else -1
+    first, later, latest = (2, 4, 5)[::order]
+    shown, denied = Prompt.of(box=(2, 8, 18, 22)), Prompt.of(points=[(50, 40)], labels=[0])
+    other, moved = Prompt.of(points=[(50, 40)]), Prompt.of(box=(30, 8, 50, 22), points=[(40, 15)])
+    prompts = [
+        PlacedPrompt(later, 1, denied),
+        PlacedPrompt(first, 1, shown),
+        PlacedPrompt(latest, 2, Prompt.of(points=[(41, 16)])),
+        PlacedPrompt(first, 2, other),
+        PlacedPrompt(latest, 2, moved),
+    ]
+    recorded = track_to_folder(model, clip, prompts, tmp_path, direction=direction)
+
+    session = VideoSession(model, clip)
+    for frame, object_id, prompt in (
+        (first, 1, shown),
+        (first, 2, other),
+        (latest, 2, prompts[2].prompt),
+        (latest, 2, moved),
+    ):
+        session.prompt(object_id, frame, prompt)
+    for masks in session.propagate(direction=direction):
+        expected = session.prompt(1, later, denied) if masks.frame == later else masks
+        found = read_index_png(recorded.masks / f"{masks.frame:05d}.png")
+        assert (found == index_map(expected.masks, expected.object_ids)).all(), masks.frame
 
 
 def test_a_later_run_replaces_an_earlier_one_and_touches_no_other_file(model, tmp_path) -> None:

@@ -152,24 +152,31 @@ def track_to_folder(
     then. They replace an earlier run's results once a frame is done: of the files in `masks`, those that its
     `masklets.json` names and no others; where another one has the name of a frame's mask, nothing is tracked.
 
-    Forward takes constant memory. Backward holds every frame's masks as run lengths until the end, "both" every frame's
-    memories as well, in main memory. Frames of an iterable that are needed again wait in a temporary file.
+    Clicks alone on a frame after an object's first, in the order of tracking, correct what was tracked there; all other
+    prompts hold from the beginning. Forward takes constant memory. Backward holds every frame's masks as run lengths
+    until the end, "both" every frame's memories as well, in main memory. Frames of an iterable that are needed again
+    wait in a temporary file.
     Raises `InputError`, `PromptError`, `BrokenVideo` and `OutputError`.
     """
     _check_prompts(prompts)
     folder = Path(out)
     spare_source(source, folder / OVERLAY, folder / MASKS)
-    in_passing = direction == "forward" and len({placed.frame for placed in prompts}) == 1
+    corrections = _corrections(prompts, direction)
+    firsts = [placed for placed in prompts if placed not in corrections.get(placed.frame, ())]
+    in_passing = direction == "forward" and len({placed.frame for placed in firsts}) == 1
     frames = open_frames(source, revisit=not in_passing, value_range=value_range)
     if direction == "both":  # every frame's memories would fill a GPU in the end
         policy = replace(policy, offload=True)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
     with ClipRecorder(folder, frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
-        for placed in sorted(prompts, key=lambda placed: placed.frame):  # so that each frame is encoded once
+        for placed in prompts:
             placed.prompt.check_within(session.size)
-            session.place(placed.object_id, placed.frame, placed.prompt)
+        _place(session, sorted(firsts, key=lambda placed: placed.frame))  # so that each frame is encoded once
         total = _num_frames_to_track(session, prompts, direction)
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
+            if masks.frame in corrections:
+                _place(session, corrections.pop(masks.frame))
+                masks = session.preview(masks.frame)
             recorder.add(masks)
             if on_frame is not None:
                 on_frame(done, total)
@@ -359,6 +366,28 @@ def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:
     for (object_id, frame), number in boxed.items():
         if number > 1:
             raise PromptError(f"object {object_id} has {number} boxes on frame {frame}: two things need two numbers")
+
+
+def _corrections(prompts: Sequence[PlacedPrompt], direction: Direction) -> dict[int, list[PlacedPrompt]]:
+    """By frame, the clicks on objects that tracking brings there from a frame where they were shown before, and of
+    which no box or mask there says anew what they are."""
+    way = -1 if direction == "backward" else 1
+    first: dict[int, int] = {}
+    for placed in sorted(prompts, key=lambda placed: way * placed.frame):
+        if placed.prompt.is_positive:
+            first.setdefault(placed.object_id, placed.frame)
+    anew = {(p.object_id, p.frame) for p in prompts if p.prompt.box is not None or p.prompt.mask is not None}
+    found: dict[int, list[PlacedPrompt]] = defaultdict(list)
+    for placed in prompts:
+        is_later = way * placed.frame > way * first[placed.object_id]
+        if is_later and (placed.object_id, placed.frame) not in anew:
+            found[placed.frame].append(placed)
+    return dict(found)
+
+
+def _place(session: VideoSession, prompts: Sequence[PlacedPrompt]) -> None:
+    for placed in prompts:
+        session.place(placed.object_id, placed.frame, placed.prompt)
 
 
 def _num_frames_to_track(session: VideoSession, prompts: Sequence[PlacedPrompt], direction: Direction) -> int | None:
