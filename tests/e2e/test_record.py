@@ -152,6 +152,34 @@ def test_results_for_something_else_are_not_replaced(model, tmp_path, write) -> 
         assert {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.*")} == before
 
 
+def test_results_of_another_file_of_the_same_name_are_not_replaced(model, tmp_path) -> None:
+    """As of two cameras' `clip.mp4`; nothing changes where both, or all, are moved together."""
+    for camera in ("a", "b"):
+        (tmp_path / camera).mkdir()
+        write_clip(tmp_path / camera / "clip.mp4", moving_square(4))
+        Image.fromarray(moving_square(1)[0]).save(tmp_path / camera / "picture.png")
+    prompts = [PlacedPrompt(0, 1, Prompt.of((9, 9)))]
+    track = partial(track_to_folder, model, prompts=prompts)
+    for write, name, again in (
+        (track, "clip.mp4", partial(everything_video_to_folder, model)),
+        (partial(segment_to_folder, model, points=[(9, 9)]), "picture.png", partial(everything_to_folder, model)),
+    ):
+        out = tmp_path / "out" / name
+        write(tmp_path / "a" / name, out=out)
+        before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+        for replace in (write, again):
+            with pytest.raises(
+                OutputError, match=f"holds the results for another .* {name}, which lies elsewhere; name"
+            ):
+                replace(tmp_path / "b" / name, out=out)
+        assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+        write(tmp_path / "a" / name, out=out)
+    (tmp_path / "moved").mkdir()
+    for part in ("a", "out"):
+        (tmp_path / part).rename(tmp_path / "moved" / part)
+    track(tmp_path / "moved" / "a" / "clip.mp4", out=tmp_path / "moved" / "out" / "clip.mp4")
+
+
 def test_masks_of_a_run_that_was_killed_are_not_given_to_another_clip(model, tmp_path) -> None:
     for name in ("one", "two"):
         write_clip(tmp_path / f"{name}.mp4", moving_square(4))

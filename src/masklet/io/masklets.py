@@ -16,6 +16,7 @@ import json
 import os
 import tempfile
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,8 +57,10 @@ class MaskletsWriter:
         kind: Kind = "clip",
         fps: float | None = None,
         model: str | None = None,
+        origin: str | None = None,
     ) -> None:
-        """path: of the json file; name, size, kind, fps: of the picture or clip; model: what made the masks."""
+        """path: of the json file; name, size, kind, fps: of the picture or clip; model: what made the masks; origin:
+        what tells it from others of its name."""
         self._path = Path(path)
         self._header = {
             "format": "masklets",
@@ -68,6 +71,8 @@ class MaskletsWriter:
             "fps": fps,
             "model": model,
         }
+        if origin is not None:
+            self._header["origin"] = origin
         self.index_masks: list[str] = []
         self.files: dict[int, str] = {}
         self.times: dict[int, float] = {}
@@ -143,10 +148,19 @@ def read_index_masks(path: str | os.PathLike[str]) -> list[str]:
     return [name for name in names if name.endswith(".png") and name == Path(name).name]
 
 
-def whose_masklets(path: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """Of what, and of which name, the masks in a `masklets.json` are; None where that is missing or not one of ours."""
+@dataclass(frozen=True)
+class Whose:
+    """What results are of: kind and name of a picture or clip, and what tells it from others of its name, if known."""
+
+    kind: str
+    name: str
+    origin: str | None = None
+
+
+def whose_masklets(path: str | os.PathLike[str]) -> Whose | None:
+    """What the masks in a `masklets.json` are of; None where that is missing or not one of ours."""
     header = _header(path)
-    return None if header is None else (str(header.get("kind")), str(header.get("name")))
+    return None if header is None else Whose(str(header.get("kind")), str(header.get("name")), header.get("origin"))
 
 
 def _header(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from masklet.io.draw import draw_masks
 from masklet.io.frames import open_frames
 from masklet.io.images import ValueRange, read_image
-from masklet.io.masklets import MaskletsWriter
+from masklet.io.masklets import MaskletsWriter, Whose
 from masklet.io.output import new_folder, spare_source
 from masklet.io.palette import write_index_png
 from masklet.model.network import Network
@@ -23,6 +23,7 @@ from masklet.predict.record import (
     ClipRecorder,
     OnFrame,
     Recorded,
+    origin_of,
     remove_index_masks,
     spare_others,
     write_picture,
@@ -53,7 +54,8 @@ def everything_to_folder(
     picture = read_image(image, value_range)
     folder = Path(out)
     spare_source(image, folder / "overlay.png", folder / "masks.png")
-    spare_others(folder, "picture", Path(image).name, folder / "overlay.png", folder / "masks.png")
+    whose = Whose("picture", Path(image).name, origin_of(image, folder))
+    spare_others(folder, whose, folder / "overlay.png", folder / "masks.png")
     with new_folder(folder):
         found = everything(picture, model, **options)
     recorded = RecordedEverything(
@@ -61,7 +63,12 @@ def everything_to_folder(
     )
     remove_index_masks(folder)
     with MaskletsWriter(
-        recorded.masklets, kind="picture", name=Path(image).name, size=found.size, model=model.config.name
+        recorded.masklets,
+        kind="picture",
+        name=Path(image).name,
+        size=found.size,
+        model=model.config.name,
+        origin=whose.origin,
     ) as writer:
         for number, mask in enumerate(found, start=1):
             scores = {"iou": mask.iou, "stability": mask.stability}
@@ -100,7 +107,8 @@ def everything_video_to_folder(
     except TypeError:
         total = None
     num_objects = 0
-    with ClipRecorder(Path(out), frames, model.config.name, in_order=True) as recorder:
+    origin = origin_of(source, Path(out))
+    with ClipRecorder(Path(out), frames, model.config.name, origin=origin, in_order=True) as recorder:
         for done, masks in enumerate(results, start=1):
             recorder.add(masks)
             num_objects = max((num_objects, *masks.object_ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
 from masklet.io.frames import open_frames
 from masklet.io.images import Pages, ValueRange, read_image
-from masklet.io.masklets import Kind, MaskletsWriter, read_index_masks, whose_masklets
+from masklet.io.masklets import MaskletsWriter, Whose, read_index_masks, whose_masklets
 from masklet.io.output import new_folder, spare_source, undivided
 from masklet.io.palette import write_index_png
 from masklet.io.video_writer import VideoWriter
@@ -96,7 +97,8 @@ def segment_to_folder(
     folder = Path(out)
     recorded = Recorded(folder / "overlay.png", folder / "masks.png", folder / "masklets.json")
     spare_source(image, recorded.overlay, recorded.masks)
-    spare_others(folder, "picture", Path(image).name, recorded.overlay, recorded.masks)
+    whose = Whose("picture", Path(image).name, origin_of(image, folder))
+    spare_others(folder, whose, recorded.overlay, recorded.masks)
     array = read_image(image, value_range)
     if (pages := len(Pages(image))) > 1:
         warnings.warn(
@@ -126,6 +128,7 @@ def segment_to_folder(
         name=Path(image).name,
         size=Size(*array.shape[:2]),
         model=model.config.name,
+        origin=whose.origin,
     ) as writer:
         for object_id, mask, score in zip(ids, masks, iou, strict=True):
             writer.add(0, object_id, mask, iou=round(score, SCORE_DIGITS))
@@ -168,7 +171,8 @@ def track_to_folder(
     if direction == "both":  # every frame's memories would fill a GPU in the end
         policy = replace(policy, offload=True)
     session = VideoSession(model, frames, keep="all" if direction == "both" else "window", policy=policy)
-    with ClipRecorder(folder, frames, model.config.name, prompts, in_order=direction == "forward") as recorder:
+    origin, in_order = origin_of(source, folder), direction == "forward"
+    with ClipRecorder(folder, frames, model.config.name, prompts, origin=origin, in_order=in_order) as recorder:
         for placed in prompts:
             placed.prompt.check_within(session.size)
         _place(session, sorted(firsts, key=lambda placed: placed.frame))  # so that each frame is encoded once
@@ -199,17 +203,24 @@ class ClipRecorder:
     """
 
     def __init__(
-        self, folder: Path, frames: FrameSource, model: str, prompts: Sequence[PlacedPrompt] = (), *, in_order: bool
+        self,
+        folder: Path,
+        frames: FrameSource,
+        model: str,
+        prompts: Sequence[PlacedPrompt] = (),
+        *,
+        origin: str | None,
+        in_order: bool,
     ) -> None:
         self.recorded = Recorded(folder / OVERLAY, folder / MASKS, folder / "masklets.json")
-        spare_others(folder, "clip", frames.title, self.recorded.overlay)
+        spare_others(folder, Whose("clip", frames.title, origin), self.recorded.overlay)
         self._spare_others_masks(frames)
         self._frames = frames
         self._prompts = prompts
         self._in_order = in_order
         self._waiting: dict[int, dict[int, tuple[dict[str, Any], float]]] = defaultdict(dict)
         self._writer = MaskletsWriter(
-            self.recorded.masklets, name=frames.title, size=frames.size, fps=frames.fps, model=model
+            self.recorded.masklets, name=frames.title, size=frames.size, fps=frames.fps, model=model, origin=origin
         )
         self._video = VideoWriter(self.recorded.overlay, frames.size, frames.fps)
         self._open = ExitStack()
@@ -305,15 +316,36 @@ class ClipRecorder:
         )
 
 
-def spare_others(folder: Path, kind: Kind, name: str, *outputs: Path) -> None:
-    """Raise `OutputError` where `folder` holds results for something else than `name`, or one of `outputs` that is no
-    result of an earlier run."""
-    unfinished = _unfinished(folder)
-    earlier = whose_masklets(folder / "masklets.json") or next((("clip", title) for _, title in unfinished), None)
-    if earlier is not None and earlier != (kind, name):
-        theirs, ours = " ".join(earlier), f"{kind} {name}"
-        raise OutputError(f"{folder} holds the results for the {theirs}; name another folder for those for the {ours}")
+def origin_of(source: Any, folder: Path) -> str | None:
+    """Where a file or folder lies, as seen from its results, in eight hex digits, which tell nobody else where that is.
+
+    None for what lies nowhere, such as an array.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    place, seen_from = os.path.realpath(source), os.path.realpath(folder)
+    with suppress(ValueError):  # on another drive of Windows
+        place = os.path.relpath(place, seen_from)
+    return f"{zlib.crc32(os.fsencode(place)):08x}"
+
+
+def spare_others(folder: Path, whose: Whose, *outputs: Path) -> None:
+    """Raise `OutputError` where `folder` holds results for something else, or one of `outputs` that is no result of an
+    earlier run."""
+    unfinished = (Whose("clip", title) for _, title in _unfinished(folder))
+    earlier = whose_masklets(folder / "masklets.json") or next(unfinished, None)
     if earlier is not None:
+        ours = f"{whose.kind} {whose.name}"
+        if (earlier.kind, earlier.name) != (whose.kind, whose.name):
+            raise OutputError(
+                f"{folder} holds the results for the {earlier.kind} {earlier.name}; name another folder for those for "
+                f"the {ours}"
+            )
+        if earlier.origin and whose.origin and earlier.origin != whose.origin:
+            raise OutputError(
+                f"{folder} holds the results for another {ours}, which lies elsewhere; name another folder (--out), or "
+                "move those away"
+            )
         return
     for output in (*outputs, folder / "masklets.json"):
         if output.exists():
