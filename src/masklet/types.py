@@ -133,7 +133,8 @@ class Prompt:
 def prompt_numbers(name: str, values: Any) -> NDArray[np.float32]:
     """Numbers in memory of their own: a caller may write the next click into the same array. Raises `PromptError`."""
     try:
-        return np.array(off_device(values), np.float32, order="C")
+        with np.errstate(over="ignore"):  # to infinity, which is refused
+            return np.array(off_device(values), np.float32, order="C")
     except (TypeError, ValueError) as error:
         raise PromptError(f"{name} must be numbers; got {values!r}") from error
 

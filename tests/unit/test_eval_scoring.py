@@ -337,3 +337,13 @@ def test_figures_of_clips_equal_the_official_ones(shared_dir):
         for name in ("mean", "recall", "decay"):
             expected = official["dog-agility"][f"{letter}_{name}"]
             assert getattr(statistics, name) == pytest.approx(expected, abs=1e-9)
+
+
+def test_masks_among_the_frames_are_not_taken_for_frames(tmp_path):
+    """A model that is shown each frame's mask as a frame tracks far too well."""
+    write_pictures(tmp_path / "JPEGImages" / "clip", 3)
+    write_masks(tmp_path / "Annotations" / "clip", dict.fromkeys(range(3), FULL))
+    assert open_clips(tmp_path).clips[0].names == ("00000", "00001", "00002")
+    write_masks(tmp_path / "JPEGImages" / "clip", {1: FULL})
+    with pytest.raises(InputError, match=r"00001\.jpg and .*00001\.png have one name: frames beside their masks\?"):
+        open_clips(tmp_path)

@@ -411,6 +411,11 @@ def test_overlap_and_large_ids_are_named_when_davis_loses_them(tmp_path):
     index = np.array(Image.open(tmp_path / "a.png"))
     assert index[3, 4] == 1 and (index == 2).sum() == BLOCK.sum() - 1
 
+    masks = tuple(ObjectMask(number, encode_rle(BLOCK)) for number in (1, 2, 3))
+    (told,) = write_annotations(Annotations((Frame("a.jpg", SIZE, masks),)), tmp_path, "davis")
+    assert told == "overlap: 2 masks are hidden altogether by others in front, and left out"
+    assert np.unique(Image.open(tmp_path / "a.png")).tolist() == [0, 3]
+
 
 def test_a_score_that_varies_over_a_clip_is_named_when_ytvis_averages_it(tmp_path):
     frames = [

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from masklet.cli.sav import app
-from masklet.errors import InputError, OutputError
+from masklet.errors import InputError, MaskletWarning, OutputError
 from masklet.io.annotations import Annotations, Frame, ObjectMask
 from masklet.io.frames import open_frames
 from masklet.io.sav import SavMasklets, read_sav, write_sav
@@ -124,7 +124,8 @@ def test_drawing_refuses_masklets_of_another_video(training_folder, tmp_path):
     with pytest.raises(InputError, match="video of 8 x 8 pixels"):
         draw_video(video, [wide], tmp_path / "drawn.mp4")
     long = SavMasklets("x", "manual", SIZE, 40, (0,), ((encode_rle(INSIDE),),) * 9)
-    with pytest.raises(InputError, match="ends before annotated frame 4"):
+    asked = pytest.warns(MaskletWarning, match=r"sav_1\.mp4 gets the manual masklets of x: is it that video\?")
+    with asked, pytest.raises(InputError, match="ends before annotated frame 4"):
         draw_video(video, [long], tmp_path / "drawn.mp4")
 
 

@@ -209,4 +209,9 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = [path for path in folder.glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(files, key=lambda path: natural_key(path.name))
+    files.sort(key=lambda path: natural_key(path.name))
+    first_of: dict[str, Path] = {}
+    for file in files:
+        if (other := first_of.setdefault(file.stem, file)) != file:
+            raise InputError(f"{other} and {file} have one name: frames beside their masks? Leave the frames only")
+    return files

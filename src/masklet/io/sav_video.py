@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from masklet.errors import InputError, OutputError
+from masklet.errors import InputError, MaskletWarning, OutputError
 from masklet.io.annotations import Annotations, Frame
 from masklet.io.draw import draw_masks
 from masklet.io.formats.sav import as_masklets, every_fourth
@@ -89,7 +90,8 @@ class Extraction:
 def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Path) -> int:
     """Write an mp4 of the annotated frames, six a second, with all masklets drawn; returns how many frames.
 
-    Raises `InputError` where the annotations are of another video's size or have frames that the video has not,
+    Warns where they are of another video's id than the file is called by. Raises `InputError` where they are of another
+    size or have frames that the video has not,
     `OutputError` where `out` cannot be written or is the video itself.
     """
     spare_source(video, Path(out))
@@ -99,6 +101,12 @@ def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Pa
             raise InputError(
                 f"the masklets are of a video of {found.size.width} x {found.size.height} pixels, {video} has "
                 f"{source.size.width} x {source.size.height}"
+            )
+        if found.video_id != Path(video).stem:
+            warnings.warn(
+                f"{video} gets the {found.kind} masklets of {found.video_id}: is it that video?",
+                MaskletWarning,
+                stacklevel=2,
             )
     annotated = max((len(found.masks) for found in masklets), default=0)
     with VideoWriter(out, source.size, VIDEO_FPS / ANNOTATION_STRIDE) as writer:

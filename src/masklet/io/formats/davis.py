@@ -75,7 +75,7 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
 
     Raises `OutputError` where a picture, and no mask, is in the place of one.
     """
-    hidden = renumbered = 0
+    covered = hidden = renumbered = 0
     groups = [frames for _, frames in annotations.groups]
     targets = frame_files(path, (frame for frames in groups for frame in frames), ".png")
     for file in targets:
@@ -86,14 +86,17 @@ def write(annotations: Annotations, path: Path, polygons: bool = False) -> list[
         ids = _storable_ids({mask.object_id for frame in frames for mask in frame.masks})
         renumbered += any(number != object_id for object_id, number in ids.items())
         for frame in frames:
-            index, covered = _flatten(frame, ids)
-            hidden += covered
+            index, partly, wholly = _flatten(frame, ids)
+            covered += partly
+            hidden += wholly
             file = next(files)
             make_folder(file.parent)
             write_index_png(file, index)
     found = losses(annotations, CAPACITY) + clip_losses(annotations)
+    if covered:
+        found.append(f"overlap: {covered} masks lose a part to a smaller one in front")
     if hidden:
-        found.append(f"overlap: {hidden} masks lose a part to a smaller one in front")
+        found.append(f"overlap: {hidden} masks are hidden altogether by others in front, and left out")
     if renumbered:
         found.append(
             f"ids: objects of {renumbered} clips or pictures are renumbered, to fit 1..{MAX_OBJECT_ID} and not to pass "
@@ -117,14 +120,15 @@ def _storable_ids(object_ids: set[int]) -> dict[int, int]:
     return {object_id: place for place, object_id in enumerate(sorted(object_ids), 1)}
 
 
-def _flatten(frame: Frame, ids: dict[int, int]) -> tuple[NDArray[np.uint16], int]:
-    """All masks in one index picture [H, W], the smaller in front, and how many lost a part."""
+def _flatten(frame: Frame, ids: dict[int, int]) -> tuple[NDArray[np.uint16], int, int]:
+    """All masks in one index picture [H, W], the smaller in front, and how many lost a part, and how many all."""
     masks = {mask.object_id: mask.mask for mask in frame.masks}
     index = np.zeros(frame.size, np.uint16)
     for object_id, mask in sorted(masks.items(), key=lambda item: -np.count_nonzero(item[1])):
         index[mask] = ids[object_id]
-    covered = sum(bool((index[mask] != ids[object_id]).any()) for object_id, mask in masks.items())
-    return index, covered
+    left = [(index[mask] == ids[object_id]) for object_id, mask in masks.items() if mask.any()]
+    hidden = sum(not seen.any() for seen in left)
+    return index, sum(not seen.all() for seen in left) - hidden, hidden
 
 
 def _without_void(frames: Sequence[Frame]) -> Sequence[Frame]:
