@@ -122,7 +122,8 @@ def expect_model(model: object) -> None:
     if isinstance(model, str | os.PathLike):
         raise InputError(f"a model is needed, not its name: masklet.load({os.fspath(model)!r})")
     if not isinstance(model, Network):
-        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}")
+        inside = next((f": give its .{name}" for name in ("_orig_mod", "module") if hasattr(model, name)), "")
+        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}{inside}")
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:

@@ -169,7 +169,7 @@ def test_results_of_another_file_of_the_same_name_are_not_replaced(model, tmp_pa
         before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
         for replace in (write, again):
             with pytest.raises(
-                OutputError, match=f"holds the results for another .* {name}, which lies elsewhere; name"
+                OutputError, match=f"holds the results for another .* {name}, which lies elsewhere, or lay there"
             ):
                 replace(tmp_path / "b" / name, out=out)
         assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
@@ -178,6 +178,30 @@ def test_results_of_another_file_of_the_same_name_are_not_replaced(model, tmp_pa
     for part in ("a", "out"):
         (tmp_path / part).rename(tmp_path / "moved" / part)
     track(tmp_path / "moved" / "a" / "clip.mp4", out=tmp_path / "moved" / "out" / "clip.mp4")
+
+
+def test_a_glob_is_what_the_folder_is_that_it_finds(model, tmp_path) -> None:
+    (tmp_path / "shots").mkdir()
+    for number, frame in enumerate(moving_square(2)):
+        Image.fromarray(frame).save(tmp_path / "shots" / f"{number}.png")
+    prompts = [PlacedPrompt(0, 1, Prompt.of((9, 9)))]
+    for source in ("shots", "shots/*.png", "*ots/*.png"):
+        track_to_folder(model, str(tmp_path / source), prompts, tmp_path / "out")
+
+
+@pytest.mark.parametrize("make", [np.stack, iter], ids=["array", "iterator"])
+def test_a_click_beyond_the_clip_is_told(model, tmp_path, make) -> None:
+    prompts = [
+        PlacedPrompt(0, 1, Prompt.of(box=(2, 8, 18, 22))),
+        PlacedPrompt(99, 1, Prompt.of(points=[(50, 40)], labels=[0])),
+    ]
+    with pytest.raises(PromptError, match="no frame 99: the clip has frames 0 to 6"):
+        track_to_folder(model, make(moving_square(7)), prompts, tmp_path / "out")
+    if make is np.stack:
+        assert not (tmp_path / "out").exists(), "it is known beforehand"
+    before = [prompts[0], PlacedPrompt(-1, 1, prompts[1].prompt)]
+    with pytest.raises(PromptError, match="no frame -1"):
+        track_to_folder(model, np.stack(moving_square(7)), before, tmp_path / "backward", direction="backward")
 
 
 def test_masks_of_a_run_that_was_killed_are_not_given_to_another_clip(model, tmp_path) -> None:

@@ -204,7 +204,7 @@ def test_sixteen_bit_masks_keep_their_numbers():
         ({"size": 8, "close": 1.5}, "close is a probability from 0 to 1, not 1.5"),
         ({"size": 8, "flip": -0.1}, "flip is a probability from 0 to 1, not -0.1"),
         ({"size": 8, "degrees": -5.0}, "degrees is 0 or more, not -5"),
-        ({"size": 8, "min_area": 0}, "min_area is at least 1, not 0"),
+        ({"size": 8, "min_area": -1}, "min_area is 0 or more, not -1"),
     ],
 )
 def test_options_out_of_range_are_errors(options, message):

@@ -371,12 +371,17 @@ def test_a_model_in_training_mode_is_refused_before_it_changes(clip):
     model.eval()
     assert session.add(1, points=[[10, 20]]).frame == 0
     assert VideoSession(tiny_model(TINY_HIERA).train(), clip).add(1, points=[[10, 20]]).frame == 0, "it has none"
+    model.image_encoder.train()
+    with pytest.raises(InputError, match="in training mode"):
+        predictor.embed(clip[1])
 
 
 def test_what_is_no_model_or_policy_is_refused_at_once(model, clip):
     for make in (lambda given: VideoSession(given, clip), Stream, ImagePredictor, compile_model):
         with pytest.raises(InputError, match=r"a model is needed, as masklet\.load gives, not Linear"):
             make(torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match=r"not DataParallel: give its \.module"):
+        ImagePredictor(torch.nn.DataParallel(model))
     for make in (lambda policy: VideoSession(model, clip, policy=policy), lambda policy: Stream(model, policy=policy)):
         with pytest.raises(InputError, match=r"policy is a masklet\.TrackingPolicy, not 'official'"):
             make("official")

@@ -12,8 +12,9 @@ import torch
 
 from masklet.checkpoints import load
 from masklet.errors import InputError
+from masklet.io.formats import read_annotations, write_annotations
 from masklet.train.feed import check_sources, open_source
-from masklet.train.held_out import Examiner
+from masklet.train.held_out import Examiner, _told
 from masklet.train.loop import Pace, Run
 from masklet.train.recipe import HeldOut, Part, Source, load_recipe, save_recipe
 from masklet.train.recipes import finetune
@@ -126,6 +127,27 @@ def test_marks_on_other_data_are_not_compared(stills, others, tmp_path, monkeypa
     found = [(entry["step"], entry["mean"]) for entry in entries(tmp_path / "run")]
     assert found == [(0, 0.2), (2, 0.9), (2, 0.3), (4, 0.4)], "what it goes on from is asked anew, by the new questions"
     assert best.read_bytes() != before, "0.4 is better than 0.3, whatever the others gave"
+    assert (tmp_path / "run" / "best-before.safetensors").read_bytes() == before
+
+
+def test_marks_of_earlier_versions_count(stills, others, tmp_path):
+    """Which did not write down what had been asked; nor do fields that a recipe gets later change it."""
+    recipe = held_out_recipe(stills, others)
+    run = Run.begin(recipe, tmp_path, PACE)
+    (tmp_path / "held-out.jsonl").write_text('{"step": 0, "iou/box0": 0.9, "mean": 0.9}\n')
+    Examiner(recipe.held_out, recipe, tmp_path).ask(run.result(), 2)
+    assert not (tmp_path / "best.safetensors").exists(), "it is worse than 0.9"
+    assert _told(Part((Source("data"),), frames=4)) == (
+        "Part",
+        [("sources", [("Source", [("path", "data")])]), ("frames", 4)],
+    )
+
+
+def test_a_run_whose_questions_change_is_measured_where_it_goes_on(stills, others, tmp_path):
+    Run.begin(replace(held_out_recipe(stills, others, steps=3), held_out=None), tmp_path, PACE).train()
+    save_recipe(held_out_recipe(stills, others, steps=6, every=5), tmp_path / "recipe.json")
+    Run.resume(tmp_path, PACE).train()
+    assert [entry["step"] for entry in entries(tmp_path)] == [3, 5, 6]
 
 
 def test_what_was_best_is_remembered_when_a_run_goes_on(stills, others, tmp_path, monkeypatch):
@@ -195,6 +217,24 @@ def test_what_is_trained_on_is_not_held_out(stills, tmp_path):
     (tmp_path / "link").symlink_to(stills)
     with pytest.raises(InputError, match="is what is trained on"):
         finetune(stills, held_out=tmp_path / "link")
+
+
+def test_folders_that_are_called_train_and_val_are_not_all_parts(tmp_path):
+    """One annotation file over both is opened whole; labels that only one of them has are all there is."""
+    for name in ("train", "val"):
+        write_yolo(tmp_path / "one" / name, 2)
+    write_annotations(read_annotations(tmp_path / "one"), tmp_path / "coco" / "all.json", "coco")
+    for name in ("train", "val"):
+        (tmp_path / "one" / name / "images").rename(tmp_path / "coco" / name)
+    contents = json.loads((tmp_path / "coco" / "all.json").read_text())
+    for image in contents["images"]:
+        image["file_name"] = image["file_name"].replace("images/", "").replace("labels/", "")
+    (tmp_path / "coco" / "all.json").write_text(json.dumps(contents))
+    write_yolo(tmp_path / "bare" / "train", 2)
+    (tmp_path / "bare" / "val" / "labels").mkdir(parents=True)
+    for name in ("coco", "bare"):
+        with pytest.raises(InputError, match="is what is trained on, and is not parted into train and val"):
+            finetune(tmp_path / name, held_out=tmp_path / name)
 
 
 def test_of_data_that_are_parted_the_other_part_is_held_out(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 from masklet.checkpoints import load, save
-from masklet.errors import DeviceError, DivergedError, InputError, MaskletError, OutputError
+from masklet.errors import DeviceError, DivergedError, InputError, MaskletError, MaskletWarning, OutputError
 from masklet.io.palette import write_index_png
 from masklet.train import watch
 from masklet.train.feed import Feed
@@ -172,6 +173,26 @@ def test_one_process_at_a_time_trains_in_a_folder(stills, tmp_path):
         run.train()
     Run.resume(tmp_path, PACE).train()
     assert len(losses(tmp_path)) == 2
+    (tmp_path / "other").mkdir()
+    with alone_in(tmp_path / "other"), pytest.raises(MaskletError, match="is being trained by another process"):
+        Run.begin(stills_recipe(stills, 2), tmp_path / "other", PACE)
+    assert not [*(tmp_path / "other").iterdir()]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")])
+def test_where_there_are_no_locks_a_run_goes_on_with_a_word(stills, tmp_path, monkeypatch, error):
+    monkeypatch.setattr("masklet.train.folder.FileLock.acquire", Mock(side_effect=error))
+    with pytest.warns(MaskletWarning, match=r"a file system without locks \([^)]*(No locks|no flock)"):
+        Run.begin(stills_recipe(stills, 2), tmp_path, PACE).train()
+    assert len(losses(tmp_path)) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_no_want_of_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "masklet.train.folder.FileLock.acquire", Mock(side_effect=PermissionError(13, "Permission denied"))
+    )
+    with pytest.raises(OutputError, match=r"cannot write .*\.lock: Permission denied"), alone_in(tmp_path):
+        pass
 
 
 def test_a_run_that_has_ended_says_so(stills, tmp_path, capsys):

@@ -66,11 +66,11 @@ class Augmentation:
     min_area: int = 16
 
     def __post_init__(self) -> None:
-        check_counts(self, "size", "min_area")
+        check_counts(self, "size")
         if not 0 < self.crop[0] <= self.crop[1]:
             raise InputError(f"crop is a range of shares of the picture, such as (0.5, 1.0); got {self.crop}")
         check_probabilities(self, "flip", "close")
-        check_not_negative(self, "degrees", "shear")
+        check_not_negative(self, "degrees", "shear", "min_area")
         if self.stretch < 1:
             raise InputError(f"stretch is a factor of at least 1, not {self.stretch}")
 

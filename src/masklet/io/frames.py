@@ -145,8 +145,20 @@ def _open_folder(folder: Path, value_range: ValueRange | None) -> FrameSource:
 def _open_glob(pattern: str, value_range: ValueRange | None) -> FrameSource:
     files = [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
     _check_found(pattern, files)
-    title = Path(os.path.commonpath({os.path.abspath(file.parent) for file in files})).name
-    return PictureFiles(pattern, files, title, value_range)
+    return PictureFiles(pattern, files, Path(_folder_of(files)).name, value_range)
+
+
+def _folder_of(files: Sequence[Path]) -> str:
+    return os.path.commonpath({os.path.abspath(file.parent) for file in files})
+
+
+def place_of(source: str | os.PathLike[str]) -> str:
+    """The path of a source, for a glob that of the folder which all it finds lie in."""
+    path = os.fspath(source)
+    if os.path.exists(path) or not glob.has_magic(path):
+        return path
+    files = [file for file in map(Path, glob.glob(path, recursive=True)) if file.is_file()]
+    return _folder_of(files) if files else path
 
 
 def _check_found(place: str, files: Sequence[Path]) -> None:

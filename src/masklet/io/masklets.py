@@ -7,7 +7,8 @@
 
 `kind` is "clip" or "picture"; `masks` names the index PNGs written with it into the folder `masks`, where there are
 any. By frame number, `files` names the file of each frame that has masks, where frames are files, and `times` tells the
-second at which it is shown, where a video's rate varies: `fps` is the mean.
+second at which it is shown, where a video's rate varies: `fps` is the mean. `origin`, if there is one, differs between
+files of one name that lie in different places.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
 
 def is_compiled(model: Network) -> bool:
     """Whether `compile_model` has been here."""
-    return VERBS[0] in vars(model)
+    return isinstance(vars(model).get(VERBS[0]), partial)
 
 
 def _require_cpp_compiler() -> None:

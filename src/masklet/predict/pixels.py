@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from masklet.errors import InputError
 from masklet.model.image_encoder import ImageFeatures
@@ -41,7 +42,7 @@ def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device
 
 def encode_to_predict(model: Network, pixels: Tensor) -> ImageFeatures:
     """`model.encode`. Raises `InputError` for a model that it would change: one with batch statistics, in training."""
-    if model.training and model.config.trunk.kind == "convnet":
+    if any(isinstance(part, _BatchNorm) and part.training for part in model.modules()):
         raise InputError(
             "the model is in training mode, in which its batch statistics would follow the pictures that it is shown; "
             "call model.eval() first"

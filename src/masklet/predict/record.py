@@ -6,7 +6,7 @@ import os
 import warnings
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image
 from masklet.errors import MaskletWarning, OutputError, PromptError
 from masklet.io.draw import draw_masks
 from masklet.io.frame_source import FrameSource
-from masklet.io.frames import open_frames
+from masklet.io.frames import open_frames, place_of
 from masklet.io.images import Pages, ValueRange, read_image
 from masklet.io.masklets import MaskletsWriter, Whose, read_index_masks, whose_masklets
 from masklet.io.output import new_folder, spare_source, undivided
@@ -176,6 +176,7 @@ def track_to_folder(
         for placed in prompts:
             placed.prompt.check_within(session.size)
         _place(session, sorted(firsts, key=lambda placed: placed.frame))  # so that each frame is encoded once
+        _check_there(session, corrections)
         total = _num_frames_to_track(session, prompts, direction)
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
             if masks.frame in corrections:
@@ -184,6 +185,7 @@ def track_to_folder(
             recorder.add(masks)
             if on_frame is not None:
                 on_frame(done, total)
+        _check_there(session, corrections)  # those left, once the end of an iterable is known
     return recorder.recorded
 
 
@@ -216,6 +218,7 @@ class ClipRecorder:
         spare_others(folder, Whose("clip", frames.title, origin), self.recorded.overlay)
         self._spare_others_masks(frames)
         self._frames = frames
+        self._origin = origin
         self._prompts = prompts
         self._in_order = in_order
         self._waiting: dict[int, dict[int, tuple[dict[str, Any], float]]] = defaultdict(dict)
@@ -290,7 +293,7 @@ class ClipRecorder:
     def _note_unfinished(self, name: str) -> None:
         try:
             with self._names.open("a", encoding="utf-8", errors="surrogateescape") as names:
-                names.write(f"{name}\t{self._frames.title}\n")
+                names.write(f"{name}\t{self._frames.title}\t{self._origin or ''}\n")
         except OSError as error:
             raise OutputError(f"cannot write {self._names}: {error.strerror or error}") from error
 
@@ -317,13 +320,11 @@ class ClipRecorder:
 
 
 def origin_of(source: Any, folder: Path) -> str | None:
-    """Where a file or folder lies, as seen from its results, in eight hex digits, which tell nobody else where that is.
-
-    None for what lies nowhere, such as an array.
-    """
+    """Where a file or folder, or what a glob finds, lies, as seen from its results: eight hex digits, which tell nobody
+    else where that is. None for what lies nowhere, such as an array."""
     if not isinstance(source, str | os.PathLike):
         return None
-    place, seen_from = os.path.realpath(source), os.path.realpath(folder)
+    place, seen_from = os.path.realpath(place_of(source)), os.path.realpath(folder)
     with suppress(ValueError):  # on another drive of Windows
         place = os.path.relpath(place, seen_from)
     return f"{zlib.crc32(os.fsencode(place)):08x}"
@@ -332,8 +333,7 @@ def origin_of(source: Any, folder: Path) -> str | None:
 def spare_others(folder: Path, whose: Whose, *outputs: Path) -> None:
     """Raise `OutputError` where `folder` holds results for something else, or one of `outputs` that is no result of an
     earlier run."""
-    unfinished = (Whose("clip", title) for _, title in _unfinished(folder))
-    earlier = whose_masklets(folder / "masklets.json") or next(unfinished, None)
+    earlier = whose_masklets(folder / "masklets.json") or next((whose for _, whose in _unfinished(folder)), None)
     if earlier is not None:
         ours = f"{whose.kind} {whose.name}"
         if (earlier.kind, earlier.name) != (whose.kind, whose.name):
@@ -343,8 +343,8 @@ def spare_others(folder: Path, whose: Whose, *outputs: Path) -> None:
             )
         if earlier.origin and whose.origin and earlier.origin != whose.origin:
             raise OutputError(
-                f"{folder} holds the results for another {ours}, which lies elsewhere; name another folder (--out), or "
-                "move those away"
+                f"{folder} holds the results for another {ours}, which lies elsewhere, or lay there; name another "
+                "folder (--out), or move those away"
             )
         return
     for output in (*outputs, folder / "masklets.json"):
@@ -370,12 +370,13 @@ def _earlier_masks(folder: Path) -> set[str]:
     return {*read_index_masks(folder / "masklets.json"), *killed}
 
 
-def _unfinished(folder: Path) -> list[tuple[str, str]]:
+def _unfinished(folder: Path) -> list[tuple[str, Whose]]:
     """The names of index masks that a killed run left, each with what it is of."""
     file = folder / MASKS / UNFINISHED
     # Names of files need not be text on Linux.
     lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if file.is_file() else []
-    return [(name, title) for name, _, title in (line.partition("\t") for line in lines)]
+    noted = ((*line.split("\t"), "", "")[:3] for line in lines)
+    return [(name, Whose("clip", title, origin or None)) for name, title, origin in noted]
 
 
 def _check_prompts(prompts: Sequence[PlacedPrompt]) -> None:
@@ -420,6 +421,13 @@ def _corrections(prompts: Sequence[PlacedPrompt], direction: Direction) -> dict[
 def _place(session: VideoSession, prompts: Sequence[PlacedPrompt]) -> None:
     for placed in prompts:
         session.place(placed.object_id, placed.frame, placed.prompt)
+
+
+def _check_there(session: VideoSession, frames: Iterable[int]) -> None:
+    """Raise `PromptError` for a frame that the clip does not have, as far as that is known."""
+    for frame in frames:
+        if frame < 0 or (session.num_frames is not None and frame >= session.num_frames):
+            raise PromptError(f"no frame {frame}: the clip has frames 0 to {(session.num_frames or 0) - 1}")
 
 
 def _num_frames_to_track(session: VideoSession, prompts: Sequence[PlacedPrompt], direction: Direction) -> int | None:

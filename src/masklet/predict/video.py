@@ -417,7 +417,8 @@ class VideoSession:
         if self.frames.held is not None and frame - waiting >= self.frames.held:
             raise PromptError(
                 f"frame {frame} is too far ahead of frame {waiting}, where tracking is: of frames that pass but once "
-                f"{self.frames.held} of this size are held; prompt it later, or open the clip with keep='all'"
+                f"{self.frames.held} of this size are held; prompt it later, or keep all (keep='all' for an iterable "
+                "itself, revisit=True where it is opened)"
             )
 
     def _next_in_window(self) -> int:

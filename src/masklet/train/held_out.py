@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ class Examiner:
 
     The run's folder gets `held-out.jsonl`, a line for each time, and `best.safetensors`, the model at its best since
     training began. Where the recipe was edited to ask of other data, or otherwise (the number `questions` in each line
-    tells), marks given before do not count.
+    tells), marks given before do not count: the model is measured at once, and what was best is `best-before`.
     """
 
     def __init__(self, held_out: HeldOut, recipe: Recipe, folder: Path, step: int = 0) -> None:
@@ -44,7 +45,7 @@ class Examiner:
         self._every = held_out.every
         forget_after(folder / "held-out.jsonl", step)
         self._stage = Stage("held out", 1, 0.0, (held_out.part,), as_it_is, supervision=recipe.stages[-1].supervision)
-        self._questions = zlib.crc32(repr((held_out.part, held_out.batches, as_it_is, recipe.seed)).encode())
+        self._questions = zlib.crc32(repr(_told((held_out.part, held_out.batches, as_it_is, recipe.seed))).encode())
         feed = Feed(self._stage, recipe.seed, folder / "cache")
         self._batches = [batch for _, batch in map(feed.__getitem__, range(held_out.batches)) if batch.valid.any()]
         if not self._batches:
@@ -52,27 +53,31 @@ class Examiner:
 
     def is_due(self, step: int) -> bool:
         """Whether it is time to measure, after so many steps, and that has not been done."""
-        its_turn = step % self._every == 0 or step == self.recipe.num_steps
-        return its_turn and all(entry["step"] != step for entry in self.entries())
+        entries = self.entries()
+        its_turn = step % self._every == 0 or step == self.recipe.num_steps or not entries
+        return its_turn and all(entry["step"] != step for entry in entries)
 
     def ask(self, model: Network, step: int) -> None:
         """Measure a model, tell of it, and keep it if it is the best so far. Raises `OutputError`."""
         means = measure(model, self._batches, self._stage, self.recipe)
         entry = {"step": step, "questions": self._questions, **means, "mean": sum(means.values()) / len(means)}
-        earlier = self.entries()
+        earlier, best_file = self.entries(), self.folder / "best.safetensors"
         best = max(earlier, key=lambda line: line["mean"], default=entry)
         is_best = bool(earlier) and entry["mean"] > best["mean"]  # the first is what training starts from
         verdict = "  best so far" if is_best else ""
         if step == self.recipe.num_steps and earlier and not is_best:
-            verdict = "  never better than what it started from"
+            first = int(earlier[0]["step"])
+            verdict = f"  never better than {f'after {first} steps' if first else 'what it started from'}"
             if best is not earlier[0]:
-                verdict = f"  best after {best['step']} steps: {self.folder / 'best.safetensors'}"
+                verdict = f"  best after {best['step']} steps: {best_file}"
         figures = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
         if len(means) > 1:
             figures += f" mean {entry['mean']:.3f}"
         print(f"{step}/{self.recipe.num_steps} held out  {figures}{verdict}", flush=True)
+        if not earlier and best_file.exists():  # best at other questions
+            best_file.replace(self.folder / "best-before.safetensors")
         if is_best:
-            save(model, self.folder / "best.safetensors")
+            save(model, best_file)
         try:
             with open(self.folder / "held-out.jsonl", "a") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -83,7 +88,7 @@ class Examiner:
         """What was measured so far, on the questions that are asked now: a recipe may have been edited since."""
         path = self.folder / "held-out.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [entry for entry in map(json.loads, lines) if entry.get("questions") == self._questions]
+        return [entry for entry in map(json.loads, lines) if entry.get("questions", self._questions) == self._questions]
 
 
 @torch.no_grad()
@@ -96,6 +101,16 @@ def measure(model: Network, batches: list[ClipBatch], stage: Stage, recipe: Reci
         chance = Chance(*(np.random.default_rng((recipe.seed, HELD_OUT_CHANCE, which, number)) for which in range(2)))
         found.append(ask(batch.to(model.device), part, stage, chance)[1])
     return {name: value for name, value in mean_scalars(found).items() if name.startswith("iou/")}
+
+
+def _told(value: object) -> object:
+    """What of a recipe's part somebody has set, so that fields which come later leave it what it is."""
+    if isinstance(value, tuple):
+        return [_told(entry) for entry in value]
+    if not is_dataclass(value):
+        return value
+    set_here = ((entry.name, getattr(value, entry.name), entry.default) for entry in fields(value))
+    return type(value).__name__, [(name, _told(given)) for name, given, default in set_here if given != default]
 
 
 def _paths(held_out: HeldOut) -> str:

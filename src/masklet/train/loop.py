@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from masklet.checkpoints import choose_device, save
 from masklet.data.clips import holds_stills
 from masklet.errors import DivergedError, InputError, MaskletError, OutputError
-from masklet.io.output import make_folder, undivided
+from masklet.io.output import new_folder, undivided
 from masklet.io.processes import num_cores
 from masklet.model.network import Network
 from masklet.train.feed import Feed, batches, check_sources
@@ -110,7 +110,7 @@ class Run:
             find_tensorboard()
         self.device = choose_device(device)
         self.workers = _usual_workers(self.device) if pace.workers is None else pace.workers
-        with torch.random.fork_rng(devices=[]):  # the caller's own chance goes on as it was
+        with torch.random.fork_rng(devices=[]):  # or beginning a run would seed the caller's own chance
             torch.default_generator.manual_seed(recipe.seed)
             model = make_model(recipe, started=started).to(self.device)
         if self.device.type != "mps":  # where such layouts have given wrong results before
@@ -144,16 +144,20 @@ class Run:
         folder cannot be written.
         """
         opened = check_sources(recipe)
-        check_unused(folder, [source.path for source in opened])
+        data = [source.path for source in opened]
+        check_unused(folder, data)
         run = Run(recipe, folder, pace, device)
-        if run.rank == 0:
+        if run.rank != 0:
+            return run
+        with new_folder(folder) as place, alone_in(place):
+            check_unused(folder, data)  # another one may have begun meanwhile
             run._open_held_out()
-            save_recipe(recipe, make_folder(folder) / "recipe.json")
+            save_recipe(recipe, place / "recipe.json")
             for source, dataset in opened.items():
                 kind = "picture" if holds_stills(dataset) else "clip"
-                part = f" ({source.split})" if [other.path for other in opened].count(source.path) > 1 else ""
+                part = f" ({source.split})" if data.count(source.path) > 1 else ""
                 print(f"{source.path}{part}: {len(dataset)} {kind}{'s' * (len(dataset) != 1)}", flush=True)
-        run.save_state()
+            run.save_state()
         return run
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import get_args
 from masklet.data.clips import ClipDataset, Split
 from masklet.data.layouts.annotated import AnnotatedPictures, find_picture
 from masklet.data.layouts.artwork import ArtworkFolder, is_artwork
-from masklet.data.layouts.clip_folders import ClipFolders, find_list
+from masklet.data.layouts.clip_folders import ClipFolders
 from masklet.data.layouts.pairs import MASK_SUFFIXES, SPLIT_FOLDERS, PairFolder, shown_files
 from masklet.data.layouts.sa1b import Sa1bFolder, is_sa1b
 from masklet.data.layouts.sav import SavFolder
@@ -181,15 +181,21 @@ def _open_annotations(
     )
 
 
-def is_parted(path: str | os.PathLike[str]) -> bool:
-    """Whether data have a part to be validated on, apart from that to be trained on, as `open_dataset` opens them."""
-    path = Path(path)
-    if path.suffix.lower() in YAML_SUFFIXES:
-        path = path.parent
-    if find_list(path, "val") and find_list(path, "train"):
-        return True
-    names = {folder.name.rstrip(DIGITS) for folder in (*path.glob("*"), *path.glob("labels/*")) if folder.is_dir()}
-    return all(names.intersection(SPLITS[split]) for split in SPLITS)
+def is_parted(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> bool:
+    """Whether data have a part to be validated on that shares no picture with the one to be trained on, as
+    `open_dataset` opens them. Raises `InputError` as that does."""
+    whose = None if images is None else Path(images)
+    train, val = (_pictures(open_dataset(Path(path), images=whose, split=split)) for split in SPLITS)
+    return bool(train and val) and train.isdisjoint(val)
+
+
+def _pictures(dataset: ClipDataset) -> set[Path]:
+    """The pictures of data in layouts that may be parted."""
+    if isinstance(dataset, ClipFolders):
+        return {picture for clip in dataset.clips for picture, _ in clip}
+    if isinstance(dataset, AnnotatedPictures):
+        return {dataset.images / frame.path for entry in dataset.entries for frame in entry}
+    return set()
 
 
 def _part(annotations: Annotations, split: Split) -> Annotations:

@@ -40,17 +40,16 @@ def group_clips(frames: list[Frame], root_name: str) -> tuple[Frame, ...]:
 
 def clip_losses(annotations: Annotations) -> list[str]:
     """The sentence for clips that `group_clips` would not know again in a folder, if there are any."""
-    clips = annotations.clips
-    apart = [
-        name
-        for name, frames in clips.items()
-        if any(frame.clip is None for frame in group_clips([replace(frame, clip=None) for frame in frames], name))
-    ]
+    again = {
+        name: {frame.clip for frame in group_clips([replace(frame, clip=None) for frame in frames], name)}
+        for name, frames in annotations.clips.items()
+    }
+    apart = [name for name, clips in again.items() if None in clips or len(clips) > 1]
     if not apart:
         return []
     return [
-        f"clips: {len(apart)} are read as single pictures again, such as {apart[0]}: their frames are not of one size, "
-        "or not called by numbers alone"
+        f"clips: {len(apart)} are read as single pictures or several clips again, such as {apart[0]}: their frames are "
+        "not of one size, not in one folder, or not called by numbers alone"
     ]
 
 
