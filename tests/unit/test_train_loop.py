@@ -162,8 +162,9 @@ def test_what_a_run_left_is_not_written_over(stills, tmp_path, left):
 def test_a_run_does_not_lie_among_its_data(tmp_path):
     stills = write_stills(tmp_path / "stills", 2)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"stills holds data that are trained on; train into another folder"):
-        Run.begin(stills_recipe(stills, 2), stills, PACE)
+    for folder in (stills, tmp_path):
+        with pytest.raises(InputError, match=r"holds the data .*stills; train into a folder of its own"):
+            Run.begin(stills_recipe(stills, 2), folder, PACE)
     assert sorted(tmp_path.rglob("*")) == before
 
 

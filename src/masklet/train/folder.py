@@ -22,13 +22,17 @@ CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
 
 def check_unused(folder: str | os.PathLike[str], data: Iterable[str]) -> None:
-    """Raises `MaskletError` where `folder` holds anything of a run, `InputError` where it is one of the `data`."""
+    """Raises `MaskletError` where `folder` holds anything of a run, `InputError` where it is or holds any of the
+    `data`."""
     for name in LEFT_BY_RUNS:
         if (Path(folder) / name).exists():
             goes_on = "resume it, or train" if name == "state.pt" else "train"
             raise MaskletError(f"{folder} holds a run already, or what it left ({name}); {goes_on} into another folder")
-    if any(os.path.realpath(folder) == os.path.realpath(path) for path in data):
-        raise InputError(f"{folder} holds data that are trained on; train into another folder")
+    own = Path(os.path.realpath(folder))
+    for path in data:
+        place = Path(os.path.realpath(path))
+        if own in (place, *place.parents):
+            raise InputError(f"{folder} holds the data {path}; train into a folder of its own")
 
 
 @contextmanager
