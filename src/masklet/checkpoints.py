@@ -23,7 +23,7 @@ from torch import Tensor
 
 from masklet.config import CONFIGS, ConvNetConfig, HieraConfig, ModelConfig
 from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning, MissingCheckpoint, OutputError
-from masklet.model.network import Network
+from masklet.model.network import Network, expect_model
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -115,15 +115,6 @@ def _let_the_heap_stay() -> None:
     MB (mallopt(3), on M_MMAP_THRESHOLD); without glibc this does nothing.
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-def expect_model(model: object) -> None:
-    """Raise `InputError` for anything else than a model, such as its name."""
-    if isinstance(model, str | os.PathLike):
-        raise InputError(f"a model is needed, not its name: masklet.load({os.fspath(model)!r})")
-    if not isinstance(model, Network):
-        inside = next((f": give its .{name}" for name in ("_orig_mod", "module") if hasattr(model, name)), "")
-        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}{inside}")
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:

@@ -345,5 +345,7 @@ def test_masks_among_the_frames_are_not_taken_for_frames(tmp_path):
     write_masks(tmp_path / "Annotations" / "clip", dict.fromkeys(range(3), FULL))
     assert open_clips(tmp_path).clips[0].names == ("00000", "00001", "00002")
     write_masks(tmp_path / "JPEGImages" / "clip", {1: FULL})
-    with pytest.raises(InputError, match=r"00001\.jpg and .*00001\.png have one name: frames beside their masks\?"):
+    with pytest.raises(
+        InputError, match=r"00001\.jpg and .*00001\.png have one name: which is it that the mask belongs to"
+    ):
         open_clips(tmp_path)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masklet.data.layouts.pairs import files_by_stem
 from masklet.errors import InputError
 from masklet.eval.truth import WHOLE, AnnotatedClip, IndexClip, LayeredClip
 from masklet.io import sav_folder
@@ -208,10 +209,4 @@ def _numbered(folder: Path, places: dict[str, int]) -> dict[int, Path]:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    files = [path for path in folder.glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    files.sort(key=lambda path: natural_key(path.name))
-    first_of: dict[str, Path] = {}
-    for file in files:
-        if (other := first_of.setdefault(file.stem, file)) != file:
-            raise InputError(f"{other} and {file} have one name: frames beside their masks? Leave the frames only")
-    return files
+    return sorted(files_by_stem(folder, IMAGE_SUFFIXES).values(), key=lambda path: natural_key(path.name))

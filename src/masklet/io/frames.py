@@ -143,9 +143,13 @@ def _open_folder(folder: Path, value_range: ValueRange | None) -> FrameSource:
 
 
 def _open_glob(pattern: str, value_range: ValueRange | None) -> FrameSource:
-    files = [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
+    files = _found_by(pattern)
     _check_found(pattern, files)
     return PictureFiles(pattern, files, Path(_folder_of(files)).name, value_range)
+
+
+def _found_by(pattern: str) -> list[Path]:
+    return [file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()]
 
 
 def _folder_of(files: Sequence[Path]) -> str:
@@ -157,7 +161,7 @@ def place_of(source: str | os.PathLike[str]) -> str:
     path = os.fspath(source)
     if os.path.exists(path) or not glob.has_magic(path):
         return path
-    files = [file for file in map(Path, glob.glob(path, recursive=True)) if file.is_file()]
+    files = _found_by(path)
     return _folder_of(files) if files else path
 
 

@@ -91,8 +91,7 @@ def draw_video(video: str | Path, masklets: Sequence[SavMasklets], out: str | Pa
     """Write an mp4 of the annotated frames, six a second, with all masklets drawn; returns how many frames.
 
     Warns where they are of another video's id than the file is called by. Raises `InputError` where they are of another
-    size or have frames that the video has not,
-    `OutputError` where `out` cannot be written or is the video itself.
+    size or have frames that the video has not, `OutputError` where `out` cannot be written or is the video itself.
     """
     spare_source(video, Path(out))
     source = open_frames(video)

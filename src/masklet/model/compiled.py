@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import torch
 
-from masklet.errors import DeviceError, InputError, MaskletWarning
-from masklet.model.network import Network
+from masklet.errors import DeviceError, MaskletWarning
+from masklet.model.network import Network, expect_model
 
 CPP_COMPILERS = {"darwin": "clang++", "win32": "cl"}
 """The one compiler that PyTorch looks for where CXX names none, by platform; on all others g++."""
@@ -31,8 +31,7 @@ def compile_model(model: AnyNetwork) -> AnyNetwork:
     again when the number of memories, objects or points is first seen to vary; from then on these may be any. Raises
     `DeviceError` where the device is a CPU and there is no C++ compiler, or a CUDA GPU and there is no Triton.
     """
-    if not isinstance(model, Network):
-        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}")
+    expect_model(model)
     if model.device.type == "cpu":
         _require_cpp_compiler()
     elif model.device.type == "cuda" and find_spec("triton") is None:

@@ -6,6 +6,7 @@ memories a frame sees.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from masklet.config import ModelConfig
+from masklet.errors import InputError
 from masklet.model.image_encoder import STRIDE, ImageEncoder, ImageFeatures
 from masklet.model.layers import MLP
 from masklet.model.mask_decoder import MaskCandidates, MaskDecoder
@@ -212,3 +214,12 @@ def no_points(batch: int, device: torch.device) -> Points:
 def small_random(*shape: int) -> nn.Parameter:
     """A learned table, starting close to zero."""
     return nn.Parameter(nn.init.trunc_normal_(torch.zeros(shape), std=0.02))
+
+
+def expect_model(model: object) -> None:
+    """Raise `InputError` for anything else than a model, such as its name."""
+    if isinstance(model, str | os.PathLike):
+        raise InputError(f"a model is needed, not its name: masklet.load({os.fspath(model)!r})")
+    if not isinstance(model, Network):
+        inside = next((f": give its .{name}" for name in ("_orig_mod", "module") if hasattr(model, name)), "")
+        raise InputError(f"a model is needed, as masklet.load gives, not {type(model).__name__}{inside}")

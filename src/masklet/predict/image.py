@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.checkpoints import expect_model, save_tensors
+from masklet.checkpoints import save_tensors
 from masklet.errors import InputError, MaskletWarning, PromptError
 from masklet.io.images import read_image, read_own_image
 from masklet.model.image_encoder import STRIDE, ImageFeatures
-from masklet.model.network import FED_BACK_LIMIT, Network
+from masklet.model.network import FED_BACK_LIMIT, Network, expect_model
 from masklet.ops.boxes import mask_boxes
 from masklet.ops.components import fill_holes_and_specks
 from masklet.ops.coordinates import Points, to_model_mask, to_model_points

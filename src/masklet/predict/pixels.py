@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
 from masklet.errors import InputError
 from masklet.model.image_encoder import ImageFeatures
@@ -27,9 +26,8 @@ from masklet.types import Size
 
 def picture_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device) -> Tensor:
     """A picture, uint8 RGB [H W 3], as normalised pixels [1 3 S S]."""
-    pixels = (
-        torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float() / 255
-    )
+    image = np.require(image, requirements=("C", "W"))  # PyTorch warns of arrays that are read-only, as frames are
+    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
     return normalise(resize_bilinear(pixels, image_size, image_size, antialias=True))
 
 
@@ -42,7 +40,8 @@ def frame_pixels(image: NDArray[np.uint8], image_size: int, device: torch.device
 
 def encode_to_predict(model: Network, pixels: Tensor) -> ImageFeatures:
     """`model.encode`. Raises `InputError` for a model that it would change: one with batch statistics, in training."""
-    if any(isinstance(part, _BatchNorm) and part.training for part in model.modules()):
+    parts = model.image_encoder.modules() if model.config.trunk.kind == "convnet" else ()
+    if any(isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm) and part.training for part in parts):
         raise InputError(
             "the model is in training mode, in which its batch statistics would follow the pictures that it is shown; "
             "call model.eval() first"

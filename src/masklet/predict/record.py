@@ -176,7 +176,8 @@ def track_to_folder(
         for placed in prompts:
             placed.prompt.check_within(session.size)
         _place(session, sorted(firsts, key=lambda placed: placed.frame))  # so that each frame is encoded once
-        _check_there(session, corrections)
+        if session.num_frames is not None:
+            _check_frames(session, corrections)
         total = _num_frames_to_track(session, prompts, direction)
         for done, masks in enumerate(session.propagate(direction=direction), start=1):
             if masks.frame in corrections:
@@ -185,7 +186,7 @@ def track_to_folder(
             recorder.add(masks)
             if on_frame is not None:
                 on_frame(done, total)
-        _check_there(session, corrections)  # those left, once the end of an iterable is known
+        _check_frames(session, corrections)  # those left, where the end was not known
     return recorder.recorded
 
 
@@ -333,7 +334,7 @@ def origin_of(source: Any, folder: Path) -> str | None:
 def spare_others(folder: Path, whose: Whose, *outputs: Path) -> None:
     """Raise `OutputError` where `folder` holds results for something else, or one of `outputs` that is no result of an
     earlier run."""
-    earlier = whose_masklets(folder / "masklets.json") or next((whose for _, whose in _unfinished(folder)), None)
+    earlier = whose_masklets(folder / "masklets.json") or next((killed for _, killed in _unfinished(folder)), None)
     if earlier is not None:
         ours = f"{whose.kind} {whose.name}"
         if (earlier.kind, earlier.name) != (whose.kind, whose.name):
@@ -423,11 +424,9 @@ def _place(session: VideoSession, prompts: Sequence[PlacedPrompt]) -> None:
         session.place(placed.object_id, placed.frame, placed.prompt)
 
 
-def _check_there(session: VideoSession, frames: Iterable[int]) -> None:
-    """Raise `PromptError` for a frame that the clip does not have, as far as that is known."""
+def _check_frames(session: VideoSession, frames: Iterable[int]) -> None:
     for frame in frames:
-        if frame < 0 or (session.num_frames is not None and frame >= session.num_frames):
-            raise PromptError(f"no frame {frame}: the clip has frames 0 to {(session.num_frames or 0) - 1}")
+        session.check_frame(frame)
 
 
 def _num_frames_to_track(session: VideoSession, prompts: Sequence[PlacedPrompt], direction: Direction) -> int | None:

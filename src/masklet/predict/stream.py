@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masklet.checkpoints import expect_model
 from masklet.errors import PromptError
 from masklet.io.frame_source import FrameSource
 from masklet.io.images import read_own_image
-from masklet.model.network import Network
+from masklet.model.network import Network, expect_model
 from masklet.predict.video import VideoSession
 from masklet.tracking.policy import DEFAULT, TrackingPolicy, expect_policy
 from masklet.types import FrameMasks, Size

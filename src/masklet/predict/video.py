@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from masklet.checkpoints import expect_model
 from masklet.errors import InputError, MaskletWarning, PromptError
 from masklet.io.frames import open_frames
 from masklet.model.image_encoder import ImageFeatures
-from masklet.model.network import ABSENT_LOGIT, Decoded, Network
+from masklet.model.network import ABSENT_LOGIT, Decoded, Network, expect_model
 from masklet.ops.components import OFFICIAL_FILL, fill_holes_and_specks
 from masklet.ops.coordinates import to_model_mask, to_model_points
 from masklet.ops.overlap import non_overlapping
@@ -119,7 +118,7 @@ class VideoSession:
     def place(self, object_id: int, frame: int, prompt: Prompt, *, replace: bool = False) -> None:
         """`prompt` for those who give many: the frame's masks are not brought to full size each time."""
         self._check_window(frame)
-        self._check_frame(frame)
+        self.check_frame(frame)
         prompt.check_proportions(self.size)
         track = self.tracks.get(object_id, Track())
         earlier = track.prompts.get(frame)
@@ -185,7 +184,7 @@ class VideoSession:
             raise PromptError("a window goes in one direction; direction='both' needs keep='all'")
         if start is not None:
             start = whole_number("a frame", start)
-            self._check_frame(start)
+            self.check_frame(start)
         return self._propagate(start, num_frames, direction)
 
     def _propagate(self, start: int | None, num_frames: int | None, direction: Direction) -> Iterator[FrameMasks]:
@@ -401,7 +400,8 @@ class VideoSession:
             return False
         return True
 
-    def _check_frame(self, frame: int) -> None:
+    def check_frame(self, frame: int) -> None:
+        """Raise `PromptError` where the clip has no such frame."""
         if frame < 0 or not self._exists(frame):
             there_are = "" if self.num_frames is None else f": the clip has frames 0 to {self.num_frames - 1}"
             raise PromptError(f"no frame {frame}{there_are}")
@@ -412,9 +412,11 @@ class VideoSession:
             last, reverse = self._last
             if frame > last if reverse else frame < last:
                 raise PromptError(f"frame {frame} has passed (frame {last} was tracked); open the clip with keep='all'")
-        prompted = [number for track in self.tracks.values() for number in track.prompts]
+        if self.frames.held is None:
+            return
+        prompted = (number for track in self.tracks.values() for number in track.prompts)
         waiting = min(prompted, default=frame) if self._last is None else self._last[0]
-        if self.frames.held is not None and frame - waiting >= self.frames.held:
+        if frame - waiting >= self.frames.held:
             raise PromptError(
                 f"frame {frame} is too far ahead of frame {waiting}, where tracking is: of frames that pass but once "
                 f"{self.frames.held} of this size are held; prompt it later, or keep all (keep='all' for an iterable "

@@ -33,7 +33,8 @@ class Examiner:
 
     The run's folder gets `held-out.jsonl`, a line for each time, and `best.safetensors`, the model at its best since
     training began. Where the recipe was edited to ask of other data, or otherwise (the number `questions` in each line
-    tells), marks given before do not count: the model is measured at once, and what was best is `best-before`.
+    tells), marks given before do not count: the model is measured at once, and what was best is
+    `best-before.safetensors`.
     """
 
     def __init__(self, held_out: HeldOut, recipe: Recipe, folder: Path, step: int = 0) -> None:
@@ -46,6 +47,7 @@ class Examiner:
         forget_after(folder / "held-out.jsonl", step)
         self._stage = Stage("held out", 1, 0.0, (held_out.part,), as_it_is, supervision=recipe.stages[-1].supervision)
         self._questions = zlib.crc32(repr(_told((held_out.part, held_out.batches, as_it_is, recipe.seed))).encode())
+        self._has_begun = bool(self.entries())
         feed = Feed(self._stage, recipe.seed, folder / "cache")
         self._batches = [batch for _, batch in map(feed.__getitem__, range(held_out.batches)) if batch.valid.any()]
         if not self._batches:
@@ -53,9 +55,8 @@ class Examiner:
 
     def is_due(self, step: int) -> bool:
         """Whether it is time to measure, after so many steps, and that has not been done."""
-        entries = self.entries()
-        its_turn = step % self._every == 0 or step == self.recipe.num_steps or not entries
-        return its_turn and all(entry["step"] != step for entry in entries)
+        its_turn = step % self._every == 0 or step == self.recipe.num_steps or not self._has_begun
+        return its_turn and all(entry["step"] != step for entry in self.entries())
 
     def ask(self, model: Network, step: int) -> None:
         """Measure a model, tell of it, and keep it if it is the best so far. Raises `OutputError`."""
@@ -70,6 +71,7 @@ class Examiner:
             verdict = f"  never better than {f'after {first} steps' if first else 'what it started from'}"
             if best is not earlier[0]:
                 verdict = f"  best after {best['step']} steps: {best_file}"
+        self._has_begun = True
         figures = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
         if len(means) > 1:
             figures += f" mean {entry['mean']:.3f}"

@@ -155,7 +155,7 @@ def finetune(
     )
     measured = None
     if held_out is not None:
-        if os.path.realpath(held_out) == os.path.realpath(data) and not is_parted(data, images):
+        if os.path.realpath(held_out) == os.path.realpath(data) and not is_parted(source.path, pictures):
             raise InputError(
                 f"{os.fspath(data)} is what is trained on, and is not parted into train and val; hold out other "
                 "pictures or clips than these"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -181,11 +180,10 @@ def _open_annotations(
     )
 
 
-def is_parted(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> bool:
+def is_parted(path: str | Path, images: str | Path | None = None) -> bool:
     """Whether data have a part to be validated on that shares no picture with the one to be trained on, as
     `open_dataset` opens them. Raises `InputError` as that does."""
-    whose = None if images is None else Path(images)
-    train, val = (_pictures(open_dataset(Path(path), images=whose, split=split)) for split in SPLITS)
+    train, val = (_pictures(open_dataset(path, images=images, split=split)) for split in SPLITS)
     return bool(train and val) and train.isdisjoint(val)
 
 
